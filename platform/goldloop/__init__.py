@@ -1,0 +1,40 @@
+"""goldloop: from raw images and text to a model in production, on labels you can prove.
+
+Every command of the command line is a function of the same name here, and takes a recipe:
+
+    import goldloop
+    recipe = goldloop.load("configs/digits.yaml", ["training.epochs=3"])
+    goldloop.pull(recipe)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": "goldloop.recipe",
+    "Recipe": "goldloop.recipe",
+    "Workspace": "goldloop.workspace",
+    "Predictor": "goldloop.inference",
+    "pull": "goldloop.loop",
+    "push": "goldloop.loop",
+    "collect": "goldloop.loop",
+    "commit": "goldloop.loop",
+    "train": "goldloop.loop",
+    "evaluate": "goldloop.loop",
+    "promote": "goldloop.loop",
+    "predict": "goldloop.loop",
+    "run": "goldloop.loop",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `import goldloop` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'goldloop' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,131 @@
+"""The ledger: one outcome and reason for every subject of every stage.
+
+    pull      subject: address       pulled | duplicate | quarantined
+    push      subject: item key      pushed | waiting | skipped | quarantined
+    collect   subject: task id       labelled | open | rejected
+    commit    subject: item key      labelled | imported | open | disputed | skipped | rejected
+
+A stage's books are written in one transaction, all of them or none. They balance when every subject
+that went in has exactly one outcome; an imbalance is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from goldloop.catalog.tables import ledger
+from goldloop.errors import LedgerError
+from goldloop.records import Outcome
+
+_CHUNK = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What became of all subjects of a stage.
+
+    Attributes:
+        stage: which.
+        total: how many subjects went in.
+        outcomes: outcome -> how many.
+    """
+
+    stage: str
+    total: int
+    outcomes: dict[str, int]
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
+        return f"{self.total} = {parts or '0'}"
+
+
+def write_books(
+    connection: Connection, recipe: str, stage: str, total: int, outcomes: Iterable[Outcome]
+) -> Balance:
+    """Replace a stage's books, in the caller's transaction.
+
+    Args:
+        connection: inside a transaction that is to hold the stage's other changes too.
+        recipe: the recipe's name.
+        stage: which stage.
+        total: how many subjects went in, counted apart from the outcomes.
+        outcomes: one for each subject.
+
+    Raises:
+        LedgerError: a subject has two outcomes, or the numbers differ; nothing is then kept.
+    """
+    connection.execute(delete(ledger).where(ledger.c.recipe == recipe, ledger.c.stage == stage))
+    counts: Counter[str] = Counter()
+    seen: set[str] = set()
+    for chunk in _chunks(outcomes):
+        for entry in chunk:
+            if entry.subject in seen:
+                raise LedgerError("two outcomes for one subject", where=f"{stage}: {entry.subject}")
+            seen.add(entry.subject)
+            counts[entry.outcome] += 1
+        connection.execute(
+            insert(ledger),
+            [
+                {
+                    "recipe": recipe,
+                    "stage": stage,
+                    "subject": entry.subject,
+                    "outcome": entry.outcome,
+                    "reason": entry.reason,
+                }
+                for entry in chunk
+            ],
+        )
+    balance = Balance(stage, total, dict(counts))
+    if counts.total() != total:
+        raise LedgerError(
+            "the books do not balance",
+            where=f"{recipe}: {stage}",
+            found=f"{counts.total()} outcomes",
+            expected=f"{total}",
+        )
+    return balance
+
+
+def balance(connection: Connection, recipe: str, stage: str) -> Balance:
+    """The books of a stage as they stand."""
+    rows = connection.execute(
+        select(ledger.c.outcome, func.count())
+        .where(ledger.c.recipe == recipe, ledger.c.stage == stage)
+        .group_by(ledger.c.outcome)
+    )
+    outcomes = {outcome: int(count) for outcome, count in rows}
+    return Balance(stage, sum(outcomes.values()), outcomes)
+
+
+def entries(
+    connection: Connection, recipe: str, stage: str, outcome: str | None = None, limit: int | None = None
+) -> list[Outcome]:
+    """A stage's outcomes, by subject; of one kind and at most `limit`, if given."""
+    query = (
+        select(ledger.c.subject, ledger.c.outcome, ledger.c.reason)
+        .where(ledger.c.recipe == recipe, ledger.c.stage == stage)
+        .order_by(ledger.c.subject)
+        .limit(limit)
+    )
+    if outcome is not None:
+        query = query.where(ledger.c.outcome == outcome)
+    return [
+        Outcome(subject=row.subject, outcome=row.outcome, reason=row.reason)
+        for row in connection.execute(query)
+    ]
+
+
+def _chunks(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
+    chunk: list[Outcome] = []
+    for entry in outcomes:
+        chunk.append(entry)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

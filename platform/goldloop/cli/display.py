@@ -1,0 +1,109 @@
+"""What people see: progress on stderr (bars on a terminal, plain lines elsewhere), results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from goldloop.progress import Advance, Progress
+
+RECIPE = typer.Argument(..., help="A recipe: a YAML file.", show_default=False)
+OVERRIDES = typer.Argument(
+    None,
+    metavar="[FIELD=VALUE]...",
+    help="Fields to override, such as training.epochs=3.",
+    show_default=False,
+)
+AS_JSON = typer.Option(False, "--json", help="Print the result as JSON.")
+
+_LINE_SECONDS = 5.0
+
+
+class Lines:
+    """Progress as plain lines, for logs: at most one for each piece of work every few seconds."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+    @contextmanager
+    def track(self, what: str, total: int | None = None) -> Iterator[Advance]:
+        """Lines with the count."""
+        done = 0
+        spoke = time.monotonic()
+
+        def advance(more: int) -> None:
+            nonlocal done, spoke
+            done += more
+            if time.monotonic() - spoke >= _LINE_SECONDS:
+                spoke = time.monotonic()
+                self.say(f"{what}: {done}" + (f" of {total}" if total else ""))
+
+        yield advance
+
+
+class Bars:
+    """Progress as bars, for people."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line, the stage's name set off."""
+        stage, colon, rest = text.partition(": ")
+        if colon:
+            self._console.print(f"[bold cyan]{stage:>9}[/]", end="  ")
+        self._console.print(rest if colon else text, markup=False)
+
+    @contextmanager
+    def track(self, what: str, total: int | None = None) -> Iterator[Advance]:
+        """A bar that goes when the work is done."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("[bold cyan]{task.description:>9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda more: progress.advance(task, more)
+
+
+def progress() -> Progress:
+    """Bars on a terminal, lines elsewhere."""
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+def show_json(value: Any) -> None:
+    """A result for scripts."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """A table on stdout; of full width where the output is no terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def show_facts(facts: Mapping[str, Any]) -> None:
+    """Name and value, a line each."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        sys.stdout.write(f"{name:<{width}}  {value}\n")

@@ -1,0 +1,121 @@
+"""Models: `models | evaluate | promote | rollback | serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from goldloop.cli.display import AS_JSON, progress, show_facts, show_json, show_table
+
+MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NUMBER.", show_default=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (models, evaluate, promote, rollback, serve):
+        app.command()(command)
+
+
+def models(
+    name: str = typer.Argument(None, help="A recipe's name; by default all.", show_default=False),
+    as_json: bool = AS_JSON,
+) -> None:
+    """List registered models."""
+    from goldloop.wiring import registry
+    from goldloop.workspace import Workspace
+
+    found = registry(Workspace.open()).models(name)
+    if as_json:
+        show_json([model.facts() for model in found])
+        return
+    columns = ("model", "aliases", "metric", "value", "trained on", "registered")
+    rows = [
+        (
+            model.ref,
+            ", ".join(model.aliases),
+            model.metric,
+            f"{model.value:.4f}",
+            model.version,
+            model.created_at,
+        )
+        for model in found
+    ]
+    show_table(columns, rows)
+
+
+def evaluate(
+    model: str = MODEL,
+    on: str = typer.Option(None, "--on", help="NAME@DIGEST; by default the latest version."),
+    split: str = typer.Option("test", help="Which split."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """How good a model is on a version."""
+    from goldloop.loop import evaluate
+
+    report = evaluate(model, on=on, split=split, progress=progress())
+    if as_json:
+        show_json(report.model_dump(mode="json", exclude={"items"}))
+        return
+    rows = [
+        (name, f"{figure.value:.4f}", f"{figure.low:.4f} to {figure.high:.4f}")
+        for name, figure in report.metrics.items()
+    ]
+    show_table(("figure", "value", "95% interval"), rows, f"{report.model} on {report.version} {split}")
+
+
+def promote(
+    model: str = MODEL,
+    recipe: Path = typer.Option(None, help="A recipe whose gates to apply; by default the model's own."),
+    by: str = typer.Option(None, "--by", help="Who promotes it in spite of its gates; needs --because."),
+    because: str = typer.Option(None, "--because", help="Why; recorded with the model."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Make a model champion, if every gate lets it through."""
+    from goldloop.loop import promote
+    from goldloop.recipe import load
+
+    if (by is None) != (because is None):
+        raise typer.BadParameter("--by and --because go together")
+    override = (by, because) if by is not None else None
+    loaded = load(recipe) if recipe is not None else None
+    result = promote(model, recipe=loaded, override=override, progress=progress())
+    if as_json:
+        verdicts = [verdict.model_dump() for verdict in result.verdicts]
+        show_json({"model": result.model.ref, "promoted": result.promoted, "verdicts": verdicts})
+    else:
+        rows = [
+            ("passed" if verdict.passed else "refused", verdict.explanation) for verdict in result.verdicts
+        ]
+        show_table(
+            ("gate", "why"), rows, f"{result.model.ref} is {'' if result.promoted else 'not '}champion"
+        )
+    if not result.promoted:
+        raise typer.Exit(1)
+
+
+def rollback(
+    name: str = typer.Argument(..., help="A recipe's name.", show_default=False), as_json: bool = AS_JSON
+) -> None:
+    """Make the former champion champion again."""
+    from goldloop.wiring import registry
+    from goldloop.workspace import Workspace
+
+    model = registry(Workspace.open()).rollback(name)
+    if as_json:
+        show_json(model.facts())
+    else:
+        show_facts({"champion": model.ref})
+
+
+def serve(
+    name: str = typer.Argument(None, help="A recipe's name; by default the only champion there is."),
+    host: str = typer.Option("127.0.0.1", help="Address to listen on."),
+    port: int = typer.Option(
+        None, min=0, max=65535, help="Port; 0 takes a free one; by default the recipe's."
+    ),
+) -> None:
+    """Answer requests with the champion: POST /predict, GET /health, /docs."""
+    from goldloop.loop import serve
+
+    serve(name, host=host, port=port, progress=progress())

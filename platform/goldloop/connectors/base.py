@@ -1,0 +1,65 @@
+"""What every source has in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from goldloop.plugins import Plugin, PluginConfig
+from goldloop.records import Item, Quarantined
+
+
+class KnownLabel(BaseModel):
+    """Labels that a source already knows, and what they are for.
+
+    `use: imported` takes them as labels; `use: truth` hides them from annotators and models, for
+    simulated annotators and control items.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    origin: str = Field(alias="from")
+    """`folder` for the name of a file's folder, or the name of a column."""
+    use: Literal["imported", "truth"]
+
+
+class ConnectorConfig(PluginConfig):
+    """What every source's configuration has."""
+
+    label: KnownLabel | None = None
+    limit: int | None = Field(default=None, ge=1)
+    """At most this many addresses, in the source's own stable order."""
+
+
+class Connector(Plugin):
+    """A source of items.
+
+    `items` streams in bounded memory, in an order that is stable across runs and machines. What cannot
+    be read or decoded comes as `Quarantined` with its reason and never stops the rest; only a source
+    that cannot be read at all raises.
+    """
+
+    Config = ConnectorConfig
+
+    @abstractmethod
+    def items(self) -> Iterator[Item | Quarantined]:
+        """Every address of the source, each exactly once, as an item or quarantined.
+
+        An image item carries its bytes in `content`. `source` is left to the caller to number.
+
+        Raises:
+            SourceError: the source as a whole cannot be read, or has nothing in it.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str | None:
+        """A digest that changes whenever `items` could give something else; None if that cannot be told.
+
+        Cheaper than reading: a listing with sizes and times.
+
+        Raises:
+            SourceError: the source as a whole cannot be read.
+        """

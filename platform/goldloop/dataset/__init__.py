@@ -1,0 +1,1 @@
+"""Immutable, certified dataset versions."""

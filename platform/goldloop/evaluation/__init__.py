@@ -1,0 +1,1 @@
+"""Reports, and the gates that judge them."""

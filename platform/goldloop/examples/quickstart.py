@@ -1,0 +1,194 @@
+"""What `./scripts/quickstart` runs: real images and real text through the whole loop, on this machine.
+
+Two recipes (configs/digits.yaml, configs/support.yaml), an embedded Label Studio, two simulated annotators
+who err in a stated share of their answers. Run again, it finds everything done and changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from goldloop import loop
+from goldloop.catalog import server_side
+from goldloop.catalog.content import items_of
+from goldloop.cli.display import progress as make_progress
+from goldloop.cli.display import show_facts, show_table
+from goldloop.errors import GoldloopError, ServingError, TrainingError
+from goldloop.examples.digits import write_digits
+from goldloop.examples.support import write_support_requests
+from goldloop.progress import Progress
+from goldloop.recipe import Recipe, load
+from goldloop.records import Item
+from goldloop.results import Turn
+from goldloop.simulation import simulate
+from goldloop.workspace import Workspace
+
+ERROR_RATE = 0.05
+LABELLED = {"digits": 450, "support": 360}
+"""Tasks that the simulated annotators do; the model pre-annotates the rest."""
+
+_DATA = Path("quickstart")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One recipe's turn of the loop, and what its model answered over HTTP."""
+
+    recipe: Recipe
+    turn: Turn
+    asked: str
+    answered: str
+
+
+def main() -> None:
+    """Run the quickstart from the top of the repository; exit code 0 if two models are promoted."""
+    began = time.monotonic()
+    progress = make_progress()
+    try:
+        finished = [_turn(Workspace.open(), name, progress) for name in _prepare(progress)]
+    except GoldloopError as error:
+        sys.stderr.write(f"quickstart: {error}\n")
+        sys.exit(1)
+    _show(finished, time.monotonic() - began)
+    if not all(each.turn.promotion and each.turn.promotion.promoted for each in finished):
+        sys.stderr.write("quickstart: a gate refused a model, see above\n")
+        sys.exit(1)
+
+
+def _prepare(progress: Progress) -> Sequence[str]:
+    from goldloop.labeling.server import EmbeddedServer
+
+    progress.say("data: writing digits as PNG files and support requests as CSV to quickstart/")
+    write_digits(_DATA / "digits")
+    write_support_requests(_DATA)
+    workspace = Workspace.open()
+    media = workspace.media.root.parent
+    server = EmbeddedServer(workspace.label_studio, workspace.environment.cache, media)
+    server.up(lambda line: progress.say(f"up: {line}"))
+    return tuple(LABELLED)
+
+
+def _turn(workspace: Workspace, name: str, progress: Progress) -> Finished:
+    recipe = load(Path("configs") / f"{name}.yaml")
+    progress.say(f"{name}: {recipe.task.kind}")
+    loop.pull(recipe, workspace, progress)
+    loop.push(recipe, workspace, progress)
+    simulate(
+        recipe,
+        annotators=2,
+        error_rate=ERROR_RATE,
+        limit=LABELLED[name],
+        workspace=workspace,
+        progress=progress,
+    )
+    turn = loop.run(recipe, workspace, progress)
+    asked, answered = _ask(workspace, recipe)
+    return Finished(recipe, turn, asked, answered)
+
+
+def _ask(workspace: Workspace, recipe: Recipe) -> tuple[str, str]:
+    """Send one open item to `goldloop serve` over HTTP; returns what was sent and what came back."""
+    import httpx
+
+    item = _open_item(workspace, recipe)
+    with _serving(recipe.name) as url:
+        if item.text is not None:
+            answer = httpx.post(f"{url}/predict", json={"text": item.text}, timeout=60)
+        else:
+            content = workspace.media.read(item)
+            answer = httpx.post(f"{url}/predict", files={"image": content}, timeout=60)
+    answer.raise_for_status()
+    (said,) = answer.json()["predictions"]
+    asked = f'"{item.text}"' if item.text is not None else "/".join(Path(item.uri).parts[-2:])
+    return asked, f"{said['prediction']} ({said['confidence']:.0%})"
+
+
+def _open_item(workspace: Workspace, recipe: Recipe) -> Item:
+    """The first item that no annotator has labelled."""
+    with workspace.engine.connect() as connection:
+        answered = {act.key for act in server_side.annotations_of(connection, recipe.name)}
+        return next(item for item in items_of(connection, recipe.name) if item.key not in answered)
+
+
+@contextmanager
+def _serving(name: str) -> Iterator[str]:
+    """`goldloop serve NAME` on a free port, for as long as this lasts."""
+    command = [sys.executable, "-m", "goldloop", "serve", name, "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    try:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            found = re.search(r"answers at (http://\S+)/predict", line)
+            if found is not None:
+                yield found[1]
+                return
+        raise ServingError("the prediction server did not start", found="".join(said[-3:]).strip())
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _show(finished: Sequence[Finished], seconds: float) -> None:
+    columns = ("", *(each.recipe.name for each in finished))
+    facts = [_facts(each) for each in finished]
+    show_table(columns, [[name, *(each[name] for each in facts)] for name in facts[0]], "goldloop quickstart")
+    workspace = Workspace.open()
+    show_facts(
+        {
+            "Label Studio": facts[0]["annotate at"].partition("/projects")[0],
+            "log in with": f"the name and password in {workspace.label_studio / 'secrets.json'}",
+            "serve a model": f".venv/bin/goldloop serve {finished[0].recipe.name}",
+            "stop": ".venv/bin/goldloop down",
+            "took": f"{seconds:.0f} s",
+        }
+    )
+
+
+def _facts(each: Finished) -> dict[str, str]:
+    turn = each.turn
+    if turn.version is None or turn.run is None or turn.report is None or turn.promotion is None:
+        raise TrainingError(
+            "the loop did not get as far as a model", where=each.recipe.name, found=turn.waiting
+        )
+    figure = turn.report.metrics[turn.report.metric]
+    agreement = turn.version.agreement
+    return {
+        "task": each.recipe.task.kind,
+        "items": str(turn.pushed.balance),
+        "annotations": f"{turn.collected.annotations} by 2 simulated annotators, {ERROR_RATE:.0%} wrong",
+        "labels": str(sum(turn.version.counts.values())),
+        "agreement": "-" if agreement is None else f"{agreement:.3f}",
+        "version": turn.version.ref,
+        f"test {turn.report.metric}": f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})",
+        "gates": ", ".join(
+            f"{verdict.gate}: {'passed' if verdict.passed else 'refused'}"
+            for verdict in turn.promotion.verdicts
+        ),
+        "model": f"{turn.promotion.model.ref}, {'champion' if turn.promotion.promoted else 'not promoted'}",
+        "training": f"{turn.run.throughput.samples_per_second:.0f} samples/s",
+        "pre-annotated": f"{turn.preannotated} tasks now",
+        "asked": textwrap.shorten(each.asked, 60),
+        "answered": each.answered,
+        "annotate at": turn.pushed.address,
+        "report": str(_report_page(each)),
+    }
+
+
+def _report_page(each: Finished) -> Path:
+    workspace = Workspace.open()
+    found = sorted((workspace.runs / each.recipe.name).glob("*/reports/*/report.html"))
+    return found[-1]
+
+
+if __name__ == "__main__":
+    main()

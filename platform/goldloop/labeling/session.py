@@ -1,0 +1,169 @@
+"""One recipe's place on its Label Studio: the project that goldloop made there, and how to work with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+from goldloop.catalog import server_side, stages
+from goldloop.catalog.ledger import Balance, balance, write_books
+from goldloop.catalog.server_side import Place
+from goldloop.errors import LabelStudioUnreachable
+from goldloop.labeling.access import Access
+from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.collect import collect
+from goldloop.labeling.config import LabelingConfig
+from goldloop.labeling.preannotate import Suggest, preannotate
+from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
+from goldloop.labeling.values import Project, TaskData
+from goldloop.progress import Progress
+from goldloop.records import Item
+from goldloop.workspace import Workspace
+
+MakeData = Callable[[Item, str | None], dict[str, Any]]
+"""A task's data fields from an item and the address of its image."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """A project of ours on a server that answers."""
+
+    workspace: Workspace
+    place: Place
+    client: LabelStudioClient
+    project: Project
+    access: Access
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is goldloop's own."""
+        return self.access.embedded
+
+    @property
+    def engine(self) -> Engine:
+        """The catalog."""
+        return self.workspace.engine
+
+    def reconcile(self) -> Reconciled:
+        """What is on the server, once every import in doubt is settled."""
+        return reconcile(self.engine, self.place, self.client, self.project)
+
+    def collect(self, annotators_per_item: int, progress: Progress) -> tuple[Balance, int]:
+        """Bring the catalog's annotations up to date; returns the books of the tasks and their number.
+
+        While the server's totals are those of the last time, nothing is fetched.
+
+        Raises:
+            IdentityError: a task came back with another item's content; the catalog keeps what it had.
+            LedgerError: the server does not list all that it has.
+        """
+        totals = self.client.project_totals(self.project)
+        inputs = f"{self.place.server} {self.project.id} {annotators_per_item} {totals}"
+        with self.engine.connect() as connection:
+            done = stages.finished(connection, self.place.recipe, "collect", inputs)
+            if done is not None:
+                progress.say("collect: nothing has changed in Label Studio")
+                return balance(connection, self.place.recipe, "collect"), done["annotations"]
+        live = self.reconcile().live
+        found = collect(self.client, self.project, live, annotators_per_item, progress)
+        with self.engine.begin() as connection:
+            count = server_side.replace_annotations(connection, self.place, found.annotations)
+            books = write_books(connection, self.place.recipe, "collect", len(live), found.outcomes)
+            stages.finish(connection, self.place.recipe, "collect", inputs, {"annotations": count})
+        return books, count
+
+    @property
+    def address(self) -> str:
+        """Where people annotate."""
+        return self.project.address
+
+    def push(self, items: Sequence[Item], data: MakeData, progress: Progress) -> int:
+        """Create a task for each of these items, which have none; returns how many."""
+        make = self._task_maker(data)
+        return push(self.engine, self.place, self.client, self.project, items, make, progress)
+
+    def preannotate(self, tasks: Mapping[int, Item], suggest: Suggest, model: str, progress: Progress) -> int:
+        """Give each of these tasks the model's suggestion, once; returns how many got one now."""
+        return preannotate(
+            self.engine, self.place, self.client, self.project, tasks, suggest, model, progress
+        )
+
+    def _task_maker(self, data: MakeData) -> MakeTasks:
+        """How items become tasks here, their images within reach of annotators' browsers.
+
+        The embedded server reads them from the workspace; any other is sent them.
+        """
+
+        def make(items: Sequence[Item], _batch: str) -> list[TaskData]:
+            addresses = self._addresses([item for item in items if item.modality == "image"])
+            return [TaskData(key=item.key, data=data(item, addresses.get(item.key))) for item in items]
+
+        return make
+
+    def _addresses(self, images: Sequence[Item]) -> dict[str, str]:
+        if not images:
+            return {}
+        media = self.workspace.media
+        if self.embedded:
+            self.client.ensure_local_storage(self.project, str(media.root))
+            return {item.key: _local_address(media.preview(item), media.root.parent) for item in images}
+        files = [media.preview(item) for item in images]
+        uploaded = self.client.upload_media(self.project, files)
+        return {item.key: uploaded[file] for item, file in zip(images, files, strict=True)}
+
+
+def open_session(
+    workspace: Workspace, recipe: str, config: LabelingConfig, label_config: str, instructions: str | None
+) -> Session:
+    """The recipe's project on the server in use, made if there is none.
+
+    Raises:
+        LabelStudioUnreachable: no server runs and none is configured.
+        LabelStudioError: it refuses us.
+    """
+    access = access_of(workspace)
+    client = LabelStudioClient(access.url, access.api_key, pseudonym_key=workspace.pseudonym_key)
+    place = Place(recipe, "embedded" if access.embedded else access.url)
+    with workspace.engine.connect() as connection:
+        known = server_side.project_id(connection, place)
+    project = client.ensure_project(
+        f"goldloop:{workspace.identity}/{recipe}",
+        title=config.project or f"goldloop {recipe}",
+        label_config=label_config,
+        annotators_per_item=config.annotators_per_item,
+        instructions=instructions,
+        project_id=known,
+    )
+    if project.id != known:
+        with workspace.engine.begin() as connection:
+            server_side.note_project(connection, place, project.id)
+    return Session(workspace, place, client, project, access)
+
+
+def access_of(workspace: Workspace) -> Access:
+    """The Label Studio that the environment names, else the embedded one.
+
+    Raises:
+        LabelStudioUnreachable: neither is there.
+        LabelStudioDenied: the token does not open it.
+    """
+    from goldloop.labeling.server import connect
+
+    media = workspace.media.root.parent
+    access = connect(workspace.environment, workspace.label_studio, workspace.environment.cache, media)
+    if access is None:
+        raise LabelStudioUnreachable(
+            "no Label Studio runs",
+            where=workspace.label_studio,
+            remedy="Start one with `goldloop up`, or set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY",
+        )
+    return access
+
+
+def _local_address(file: Path, document_root: Path) -> str:
+    return f"/data/local-files/?d={quote(file.relative_to(document_root).as_posix())}"

@@ -1,0 +1,102 @@
+"""A project as it is at one moment, by Label Studio's snapshot exports.
+
+The server writes a snapshot in one transaction while the request waits, and keeps it until it is deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from goldloop.errors import LabelStudioError
+from goldloop.labeling import failures
+from goldloop.labeling.api import Api
+
+_TITLE = "goldloop collects"
+_SECONDS = 1800
+_CHUNK = 1 << 20
+
+
+def snapshot(api: Api, project_id: int) -> Iterator[Mapping[str, Any]]:
+    """Every task with its annotations, predictions and drafts whole; nothing is left on the server.
+
+    A snapshot that an earlier, killed run left behind is deleted first.
+
+    Raises:
+        LabelStudioError: the server could not write it, or it cannot be read.
+    """
+    place = f"/api/projects/{project_id}/exports/"
+    for old in api.get(place):
+        if old["title"] == _TITLE:
+            api.call("DELETE", f"{place}{old['id']}")
+    whole = {"only_id": False}
+    options = {
+        "drafts": whole,
+        "predictions": whole,
+        "annotations__completed_by": whole,
+        "include_annotation_history": False,
+        "interpolate_key_frames": False,
+    }
+    request = {"title": _TITLE, "serialization_options": options}
+    here = f"{place}{api.call('POST', place, json=request, seconds=_SECONDS)['id']}"
+    try:
+        status = api.get(here)["status"]
+        if status != "completed":
+            raise LabelStudioError(
+                "Label Studio could not write a snapshot", where=api.url + here, found=status
+            )
+        yield from array_items(api.stream(f"{here}/download", {"exportType": "JSON"}))
+    except ValueError as error:
+        raise failures.no_label_studio(api.url + here, f"a snapshot that is {error}") from error
+    finally:
+        api.call("DELETE", here)
+
+
+def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:
+    """The elements of one JSON array that arrives in pieces; memory holds one piece and one element.
+
+    Raises:
+        ValueError: it is no JSON array, or ends before its end.
+    """
+    decoder = json.JSONDecoder()
+    opened, buffer = False, ""
+    for piece in _texts(chunks):
+        buffer = (buffer + piece).lstrip()
+        if not opened:
+            if not buffer:
+                continue
+            if buffer[0] != "[":
+                raise ValueError("no JSON array")
+            opened, buffer = True, buffer[1:]
+        while True:
+            buffer = buffer.lstrip(" \t\r\n,")
+            if buffer.startswith("]"):
+                return
+            try:
+                item, end = decoder.raw_decode(buffer)
+            except ValueError:
+                break
+            yield item
+            buffer = buffer[end:]
+    raise ValueError("cut short")
+
+
+def _texts(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Whole UTF-8 texts of at least `_CHUNK` bytes, so that few attempts to parse are made in vain."""
+    held = bytearray()
+    for chunk in chunks:
+        held += chunk
+        if len(held) >= _CHUNK:
+            whole = _boundary(held)
+            yield held[:whole].decode()
+            del held[:whole]
+    yield held.decode()
+
+
+def _boundary(held: bytearray) -> int:
+    """Where the last character that may be cut starts: before it, the bytes are whole UTF-8."""
+    end = len(held) - 1
+    while held[end] & 0xC0 == 0x80:
+        end -= 1
+    return end

@@ -1,0 +1,446 @@
+"""READ FIRST: the loop, from top to bottom.
+
+    pull -> push -> (people annotate) -> collect -> commit -> train -> evaluate -> promote -> predict
+             ^                                                                                  |
+             +----------------------------------------------------------------------------------+
+
+Each stage is a function whose result is the next one's argument; each can be killed at any moment and run
+again. `run` is all of them, and leaves out what is up to date. Here alone the packages meet: each is
+handed its own section of the recipe and the plain values of `records.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from goldloop import __version__, wiring
+from goldloop.catalog import server_side, stages
+from goldloop.catalog.content import item_states, items_of
+from goldloop.catalog.ledger import Balance, balance, write_books
+from goldloop.connectors import connectors
+from goldloop.connectors._intake import Intake, fingerprint
+from goldloop.errors import GateRefused, TrainingError
+from goldloop.progress import Progress, Silent
+from goldloop.recipe import Recipe, digest_of, parse
+from goldloop.records import Item, Outcome
+from goldloop.results import CollectedBooks, Promotion, Pushed, Turn
+from goldloop.tasks import tasks
+from goldloop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from goldloop.dataset.version import Version
+    from goldloop.evaluation.report import Report
+    from goldloop.training.run import Run
+
+SILENT = Silent()
+
+
+def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Turn:
+    """The whole loop once, from the sources to pre-annotations; what is up to date is left out.
+
+    While nothing is labelled it ends after `collect`, and says where to annotate.
+
+    Raises:
+        GoldloopError: a stage failed; those before it are done, and running again goes on from there.
+    """
+    workspace = workspace or Workspace.open()
+    with workspace.lock(recipe.name):
+        pulled = pull(recipe, workspace, progress)
+        pushed = push(recipe, workspace, progress)
+        collected = collect(recipe, workspace, progress)
+        waiting = _waiting(recipe, workspace, collected)
+        if waiting is not None:
+            return Turn(pulled, pushed, collected, waiting=waiting)
+        version = commit(recipe, workspace, progress)
+        if recipe.training is None:
+            return Turn(pulled, pushed, collected, version)
+        trained = train(recipe, workspace, progress, on=version)
+        model = wiring.registry(workspace).of_run(recipe.name, trained.id)
+        report = evaluate(model.ref, on=version.ref, workspace=workspace, progress=progress)
+        promotion = promote(model.ref, recipe=recipe, on=version.ref, workspace=workspace, progress=progress)
+        preannotated = predict(recipe, workspace, progress) if recipe.serving.preannotate else 0
+        return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
+
+
+def pull(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Balance:
+    """Sources -> catalog: every address gets an outcome, every content is kept once.
+
+    Raises:
+        SourceError: a source cannot be read at all, or has nothing in it.
+    """
+    workspace = workspace or Workspace.open()
+    task = tasks.create(recipe.task)
+    sources = [
+        (f"{number}:{config.kind}", connectors.create(config)) for number, config in enumerate(recipe.sources)
+    ]
+    with workspace.lock(recipe.name):
+        progress.say("pull: looking at the sources")
+        mark = fingerprint(sources)
+        inputs = digest_of([wiring.fields(recipe)["sources"], wiring.fields(recipe)["task"], mark])
+        with workspace.engine.connect() as connection:
+            if mark is not None and stages.finished(connection, recipe.name, "pull", inputs) is not None:
+                progress.say("pull: the sources have not changed")
+                return balance(connection, recipe.name, "pull")
+        intake = Intake(workspace.media, task.modality, task.parse)
+        intake.read(sources, progress)
+        books = intake.store(workspace.engine, recipe.name, inputs)
+    progress.say(f"pull: {books}")
+    return books
+
+
+def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Pushed:
+    """Catalog -> Label Studio: each item becomes one task, the most useful first.
+
+    Raises:
+        LabelStudioError: the server is down, refuses us, or keeps less than it is sent.
+    """
+    from goldloop.labeling.selection import ordered
+
+    workspace = workspace or Workspace.open()
+    task = tasks.create(recipe.task)
+    with workspace.lock(recipe.name):
+        progress.say("push: asking Label Studio what it has")
+        session = wiring.session(recipe, workspace)
+        state = session.reconcile()
+        with workspace.engine.connect() as connection:
+            items = list(items_of(connection, recipe.name))
+            answers = server_side.answer_counts(connection, session.place)
+        need = recipe.labeling.annotators_per_item
+        unfinished = sum(answers.get(task_id, 0) < need for task_id in state.live.values())
+        fresh = [item for item in items if _is_fresh(item, state)]
+        fresh = ordered(fresh, recipe.labeling.select, wiring.confidences(recipe, workspace))
+        if recipe.labeling.select.batch is not None:
+            fresh = fresh[: max(recipe.labeling.select.batch - unfinished, 0)]
+        created = session.push(fresh, task.task_data, progress)
+        live = {*state.live, *(item.key for item in fresh)}
+        outcomes = [_push_outcome(item, live, state.deleted) for item in items]
+        with workspace.engine.begin() as connection:
+            books = write_books(connection, recipe.name, "push", len(items), outcomes)
+    progress.say(f"push: {created} new tasks; {books}")
+    return Pushed(created, books, session.address)
+
+
+def collect(
+    recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT
+) -> CollectedBooks:
+    """Label Studio -> catalog: what annotators did, joined on task id and content key.
+
+    Raises:
+        IdentityError: a task came back with another item's content; the catalog keeps what it had.
+        LedgerError: the server does not list all the tasks that it has.
+    """
+    workspace = workspace or Workspace.open()
+    with workspace.lock(recipe.name):
+        progress.say("collect: asking Label Studio what is new")
+        session = wiring.session(recipe, workspace)
+        books, count = session.collect(recipe.labeling.annotators_per_item, progress)
+    progress.say(f"collect: {count} annotations; {books}")
+    return CollectedBooks(count, books, session.address)
+
+
+def commit(
+    recipe: Recipe,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+    *,
+    message: str | None = None,
+) -> Version:
+    """Annotations -> an immutable, certified dataset version; the one that is there if nothing changed.
+
+    Raises:
+        VersionError: nothing is labelled yet, or it cannot be written; no version is then listed.
+        LedgerError: an item has no outcome, or two.
+    """
+    from goldloop.dataset import version as versions
+    from goldloop.quality.consensus import settle
+
+    workspace = workspace or Workspace.open()
+    task = tasks.create(recipe.task)
+    with workspace.lock(recipe.name):
+        progress.say("commit: settling annotations")
+        with workspace.engine.connect() as connection:
+            states = item_states(connection, recipe.name)
+            items = {item.key: item for item in items_of(connection, recipe.name, ("current", "gone"))}
+            annotations = list(server_side.annotations_of(connection, recipe.name))
+            balances = {
+                stage: balance(connection, recipe.name, stage) for stage in ("pull", "push", "collect")
+            }
+        wanted = {act.key for act in annotations} | {key for key in items if states[key] == "current"}
+        items = {key: item for key, item in items.items() if key in wanted}
+        need = recipe.labeling.annotators_per_item
+        acts = (act for act in annotations if act.key in items)
+        settled = settle(task, items.values(), acts, recipe.dataset.consensus, need)
+        version = versions.write(
+            workspace.versions,
+            recipe.name,
+            task,
+            settled.labels,
+            items,
+            workspace.media,
+            recipe.dataset,
+            outcomes=settled.outcomes,
+            balances={stage: books.outcomes for stage, books in balances.items()},
+            recipe_digest=recipe.digest(),
+            message=message,
+        )
+        with workspace.engine.begin() as connection:
+            books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)
+    progress.say(f"commit: {version.ref}; {books}")
+    return version
+
+
+def train(
+    recipe: Recipe,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+    *,
+    on: Version | str | None = None,
+) -> Run:
+    """A dataset version -> a trained model, registered as challenger.
+
+    The same version, task and training settings are the same run: one that is finished is returned, one
+    that was killed goes on exactly where it was.
+
+    Args:
+        recipe: what to train.
+        workspace: where.
+        progress: where to tell how far it is.
+        on: the version; by default the latest.
+
+    Raises:
+        CertificateError: the version does not prove what it claims.
+        TrainingError: the recipe has no `training:`, or the run cannot go on.
+    """
+    from goldloop.dataset import certificate
+    from goldloop.training.run import train as fit
+
+    workspace = workspace or Workspace.open()
+    if recipe.training is None:
+        raise TrainingError(
+            "the recipe says nothing about training",
+            where=recipe.name,
+            remedy="Add `training: {checkpoint: ...}` to it",
+        )
+    with workspace.lock(recipe.name):
+        version = wiring.version_of(workspace, recipe.name, on)
+        certificate.require(version.folder)
+        task = tasks.create(recipe.task).with_classes(version.classes)
+        recipe_fields = wiring.fields(recipe)
+        run_id = digest_of([version.digest, recipe_fields["task"], recipe_fields["training"], __version__])[
+            :12
+        ]
+        facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": recipe_fields}
+        progress.say(f"train: run {run_id} on {version.ref}")
+        with (
+            wiring.tracking(workspace).run(recipe.name, run_id, facts) as record,
+            progress.track("train") as advance,
+        ):
+            splits = {split: version.dataset(split) for split in ("train", "validation")}
+            folder = workspace.runs / recipe.name / run_id
+            finished = fit(
+                task,
+                recipe.training,
+                splits,
+                folder,
+                workspace.cache,
+                facts,
+                record.listen(progress, advance),
+            )
+            record.finish(finished)
+        model = wiring.registry(workspace).register(
+            recipe.name,
+            finished.model,
+            run=run_id,
+            version=version.ref,
+            metric=finished.metric,
+            value=finished.value,
+        )
+    progress.say(f"train: {model.ref}, {finished.summary()}")
+    return finished
+
+
+def evaluate(
+    model: str,
+    *,
+    on: str | None = None,
+    split: str = "test",
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+) -> Report:
+    """How good a model is on a split of a version; a report that is there already is read.
+
+    Args:
+        model: `NAME` for the champion, `NAME/latest` or `NAME/NUMBER`.
+        on: `NAME@DIGEST`; by default the latest version of that name.
+        split: which split.
+        workspace: where.
+        progress: where to tell how far it is.
+
+    Raises:
+        ModelError: no such model, or nothing in the split that it could be judged by.
+        VersionError: no such version, or one that does not prove what it claims.
+    """
+    from goldloop.dataset import certificate
+    from goldloop.evaluation import report as reports
+
+    workspace = workspace or Workspace.open()
+    entry = wiring.registry(workspace).find(model)
+    with workspace.lock(entry.name):
+        version = wiring.version_of(workspace, entry.name, on)
+        folder = workspace.runs / entry.name / entry.run / "reports" / f"{version.digest[:12]}-{split}"
+        if (folder / "report.json").exists():
+            return reports.Report.load(folder)
+        certificate.require(version.folder)
+        progress.say(f"evaluate: {entry.ref} on {version.ref} {split}")
+        predictor = wiring.predictor(workspace, entry)
+        report = reports.evaluate(
+            predictor.task,
+            version.dataset(split),
+            predictor.predict,
+            name=entry.name,
+            model=entry.ref,
+            version=version.ref,
+            split=split,
+            own_models={entry.ref},
+        )
+        report.save(folder)
+    progress.say(f"evaluate: {report.headline()}")
+    return report
+
+
+def promote(
+    model: str,
+    *,
+    recipe: Recipe | None = None,
+    on: str | None = None,
+    override: tuple[str, str] | None = None,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+) -> Promotion:
+    """Make a model champion if every gate lets it through.
+
+    Args:
+        model: as `evaluate` takes it.
+        recipe: whose gates to apply; by default those of the recipe that it was trained by.
+        on: the version whose test split judges; by default the latest.
+        override: who lets the model through in spite of its gates, and why; recorded with it.
+        workspace: where.
+        progress: where to tell how far it is.
+
+    Returns:
+        What the gates said; `promoted` is False if one of them refused.
+    """
+    from goldloop.evaluation.gates import gates
+
+    workspace = workspace or Workspace.open()
+    registry = wiring.registry(workspace)
+    entry = registry.find(model)
+    with workspace.lock(entry.name):
+        recipe = recipe or parse(wiring.predictor(workspace, entry).facts["recipe"], where=entry.ref)
+        report = evaluate(entry.ref, on=on, workspace=workspace, progress=progress)
+        champion = registry.champion(entry.name)
+        rival = None
+        if champion is not None and champion.number != entry.number:
+            rival = evaluate(champion.ref, on=report.version, workspace=workspace, progress=progress)
+        verdicts = tuple(gates.create(gate).judge(report, rival) for gate in recipe.gates)
+        try:
+            entry = registry.promote(entry, verdicts, report, override=override)
+        except GateRefused as error:
+            progress.say(f"promote: {error}")
+            return Promotion(entry, verdicts, promoted=False)
+    progress.say(f"promote: {entry.ref} is champion")
+    return Promotion(entry, verdicts, promoted=True)
+
+
+def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> int:
+    """Champion -> pre-annotations on the tasks that are still open; returns how many were written now.
+
+    Raises:
+        ModelError: there is no champion yet.
+        LabelStudioError: the server is down or refuses us.
+    """
+    workspace = workspace or Workspace.open()
+    task = tasks.create(recipe.task)
+    with workspace.lock(recipe.name):
+        champion = wiring.champion_of(workspace, recipe.name)
+        session = wiring.session(recipe, workspace)
+        with workspace.engine.connect() as connection:
+            live = server_side.tasks_of(connection, session.place)
+            answers = server_side.answer_counts(connection, session.place)
+            items = {item.key: item for item in items_of(connection, recipe.name)}
+        need = recipe.labeling.annotators_per_item
+        unfinished = {
+            task_id: items[key]
+            for key, task_id in live.items()
+            if key in items and answers.get(task_id, 0) < need
+        }
+        progress.say(f"predict: {champion.ref} on {len(unfinished)} open tasks")
+        written = session.preannotate(
+            unfinished, wiring.suggestions(task, workspace, champion), champion.ref, progress
+        )
+    progress.say(f"predict: {written} pre-annotations written")
+    return written
+
+
+def serve(
+    name: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+) -> None:
+    """Answer requests with a champion, until told to stop.
+
+    Args:
+        name: whose champion; by default the only one there is.
+        host: the address to listen on.
+        port: 0 takes a free one; by default the recipe's.
+        workspace: where.
+        progress: where to tell the address.
+
+    Raises:
+        ModelError: no champion, or several to choose from.
+        ServingError: the port is taken.
+    """
+    from goldloop.serving.app import create_app
+    from goldloop.serving.listen import listen
+
+    workspace = workspace or Workspace.open()
+    champion = wiring.champion_of(workspace, name)
+    predictor = wiring.predictor(workspace, champion)
+    config = parse(predictor.facts["recipe"], where=champion.ref).serving
+    app = create_app(predictor, champion.ref, config)
+    listen(
+        app,
+        host,
+        config.port if port is None else port,
+        lambda url: progress.say(f"serve: {champion.ref} answers at {url}/predict, described at {url}/docs"),
+    )
+
+
+def _is_fresh(item: Item, state: Any) -> bool:
+    """Whether an item should get a task: it has none, and its label is not known already."""
+    return item.label_use != "imported" and item.key not in state.live and item.key not in state.deleted
+
+
+def _push_outcome(item: Item, live: set[str], deleted: frozenset[str]) -> Outcome:
+    if item.key in live:
+        return Outcome(subject=item.key, outcome="pushed")
+    if item.key in deleted:
+        return Outcome(subject=item.key, outcome="skipped", reason="its task was deleted in Label Studio")
+    if item.label_use == "imported":
+        return Outcome(subject=item.key, outcome="skipped", reason="its label was imported")
+    return Outcome(
+        subject=item.key, outcome="waiting", reason="enough tasks are open (labeling.select.batch)"
+    )
+
+
+def _waiting(recipe: Recipe, workspace: Workspace, collected: CollectedBooks) -> str | None:
+    """What the loop waits for, if it cannot go on."""
+    if collected.balance.outcomes.get("labelled") or workspace.versions.joinpath(recipe.name).exists():
+        return None
+    with workspace.engine.connect() as connection:
+        if any(item.label_use == "imported" for item in items_of(connection, recipe.name)):
+            return None
+    return f"none of {collected.balance.total} tasks is labelled yet: annotate at {collected.address}"

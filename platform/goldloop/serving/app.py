@@ -1,0 +1,130 @@
+"""The prediction server: the champion behind FastAPI.
+
+POST /predict   one or many images or texts -> a prediction for each, in order
+GET /health     the process lives             GET /ready   the model answers
+GET /model      which model this is           GET /metrics for Prometheus      GET /docs OpenAPI
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from pydantic import BaseModel
+
+from goldloop import __version__
+from goldloop.errors import GoldloopError, ServingError
+from goldloop.inference import Predictor
+from goldloop.serving.config import ServingConfig
+from goldloop.serving.contents import contents_of
+
+
+class Answer(BaseModel):
+    """What the model says of one image or text, or why it can say nothing.
+
+    `confidence` and `scores` are probabilities in [0, 1].
+    """
+
+    prediction: Any = None
+    confidence: float | None = None
+    scores: dict[str, float] = {}
+    error: str | None = None
+
+
+class Answers(BaseModel):
+    """One answer for each image or text of the request, in order, and the model that gave them."""
+
+    model: str
+    predictions: list[Answer]
+
+
+class _Metrics:
+    """What Prometheus reads; a registry of its own, so that two servers in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.items = Counter(
+            "goldloop_items", "Images or texts answered.", ["outcome"], registry=self.registry
+        )
+        self.seconds = Histogram("goldloop_request_seconds", "Time of a request.", registry=self.registry)
+
+
+def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastAPI:
+    """The server of one model.
+
+    Args:
+        predictor: the model.
+        model: its reference, `NAME/NUMBER`; every answer carries it.
+        config: the recipe's `serving:`.
+    """
+    metrics = _Metrics()
+    busy = asyncio.Lock()
+
+    app = FastAPI(title=f"goldloop {model}", version=__version__)
+
+    @app.exception_handler(ServingError)
+    async def refuse(_request: Request, error: ServingError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=422)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        """The model answers."""
+        return {"status": "ready", "model": model}
+
+    @app.get("/model")
+    async def facts() -> dict[str, Any]:
+        """Which model this is, and what it was made from."""
+        kept = {name: predictor.facts.get(name) for name in ("name", "run", "version")}
+        return {"model": model, **kept, "task": predictor.task.config.kind, "classes": predictor.task.classes}
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        """Figures for Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/predict", response_model=Answers, openapi_extra=_request_body(predictor.task.modality))
+    async def predict(request: Request) -> Answers:
+        """Answer for one or many images or texts."""
+        start = time.perf_counter()
+        limit = config.max_request_megabytes * 1_000_000
+        contents = await contents_of(request, predictor.task.modality, limit)
+        async with busy:
+            answers = await asyncio.to_thread(_answer, predictor, contents, config.max_batch)
+        for answer in answers:
+            metrics.items.labels("refused" if answer.error else "answered").inc()
+        metrics.seconds.observe(time.perf_counter() - start)
+        return Answers(model=model, predictions=answers)
+
+    return app
+
+
+def _answer(predictor: Predictor, contents: Sequence[bytes | str], batch: int) -> list[Answer]:
+    """An answer for each; content that cannot be read fails alone."""
+    return [
+        Answer(error=str(result))
+        if isinstance(result, GoldloopError)
+        else Answer(prediction=result.target, confidence=result.confidence, scores=dict(result.scores))
+        for result in predictor.predict_each(contents, batch)
+    ]
+
+
+def _request_body(modality: str) -> dict[str, Any]:
+    """The OpenAPI description of what `/predict` takes, which FastAPI cannot read off a raw request."""
+    if modality == "image":
+        files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        content = {"multipart/form-data": {"schema": {"type": "object", "properties": {"image": files}}}}
+    else:
+        texts = {"type": "array", "items": {"type": "string"}}
+        properties = {"text": {"type": "string"}, "texts": texts}
+        content = {"application/json": {"schema": {"type": "object", "properties": properties}}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,102 @@
+"""Simulated annotators on a recipe's project: they know the truth that the sources keep hidden, and err.
+
+For the quickstart, for tests, and for trying out how a loop behaves before people are asked to work.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from goldloop import wiring
+from goldloop.catalog.content import items_of
+from goldloop.errors import LabelStudioError, SourceError
+from goldloop.progress import Progress, Silent
+from goldloop.recipe import Recipe
+from goldloop.records import Item
+from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
+from goldloop.workspace import Workspace
+
+
+def simulate(
+    recipe: Recipe,
+    *,
+    annotators: int = 2,
+    error_rate: float = 0.05,
+    limit: int | None = None,
+    workspace: Workspace | None = None,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Let simulated annotators work on a recipe's tasks; returns how many each has done in all.
+
+    Running it again adds nothing to what they have done, and makes the same answers.
+
+    Args:
+        recipe: its sources must know the truth: `label: {use: truth}`.
+        annotators: how many work at the same time.
+        error_rate: share of answers that are wrong, in [0, 1].
+        limit: tasks that each does in all; None for every one.
+        workspace: where.
+        progress: where to tell how far they are.
+
+    Raises:
+        SourceError: no item's truth is known.
+        LabelStudioError: the server is not goldloop's own embedded one.
+    """
+    from goldloop.labeling.simulate import Persona
+    from goldloop.labeling.simulate import simulate as work
+
+    workspace, progress = workspace or Workspace.open(), progress or Silent()
+    session = wiring.session(recipe, workspace)
+    if not session.embedded:
+        raise LabelStudioError(
+            "simulated annotators work on the embedded Label Studio only",
+            where=session.client.url,
+            remedy="Unset LABEL_STUDIO_URL, or let people annotate there",
+        )
+    with workspace.engine.connect() as connection:
+        items = {item.key: item for item in items_of(connection, recipe.name) if item.label is not None}
+    if not items:
+        raise SourceError(
+            "no item's truth is known",
+            where=recipe.name,
+            remedy="Give a source `label: {from: ..., use: truth}`, then pull and push again",
+        )
+    personas = [
+        Persona(name=f"simulated-annotator-{number}", error_rate=error_rate, seed=number)
+        for number in range(1, annotators + 1)
+    ]
+    total = annotators * min(limit or len(items), len(items))
+    progress.say(f"simulate: {annotators} simulated annotators, {error_rate:.0%} wrong answers")
+    with progress.track("annotate", total) as advance:
+        report = work(
+            session.client.url,
+            session.access.api_key,
+            session.project.id,
+            personas,
+            _Memory(tasks.create(recipe.task), items).answer,
+            limit=limit,
+            report=lambda _name, _made: advance(1),
+        )
+    return dict(report.total)
+
+
+class _Memory:
+    """What simulated annotators know: the truth of every item, and what else could be answered."""
+
+    def __init__(self, task: Task[Any], items: dict[str, Item]) -> None:
+        self._task = task
+        self._items = items
+        distinct = {json.dumps(item.label, sort_keys=True): item.label for item in items.values()}
+        self._answers: Sequence[Any] = [distinct[text] for text in sorted(distinct)]
+
+    def answer(self, key: str, wrong: bool, chance: random.Random) -> list[dict[str, Any]]:
+        """The true answer to an item, or another item's."""
+        item = self._items[key]
+        target = item.label
+        if wrong:
+            target = chance.choice([other for other in self._answers if other != target])
+        return self._task.encode(target, item)

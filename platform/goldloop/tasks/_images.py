@@ -1,0 +1,288 @@
+"""Image classifiers: from the bytes of a file to what the network sees.
+
+    bytes -> upright RGB -> uint8 (3, S, S), once -> uint8 (B, 3, S, S) -> on the device: varied, normalised
+
+B = images in a batch, S = side in pixels. Pixels stay uint8 until they are on the device, a quarter of the
+memory and of the traffic of floats.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldloop.errors import ItemError, ModelError
+from goldloop.tasks._checkpoints import Checkpoint, folder_of, fresh_config, fresh_network, read_network
+from goldloop.tasks.base import Model
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HEAD = "AutoModelForImageClassification"
+_SETTINGS = {"image_size", "mean", "std", "classes"}
+_FILE = "preprocessor_config.json"
+_MOST_SQUEEZED = 4 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProcessor:
+    """How images become a network's input: a square of `size` pixels, normalised by `mean` and `std`.
+
+    `mean` and `std` are per channel, of pixels in [0, 1].
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the file that transformers reads, so that its pipelines can use the model too."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        side = {"height": self.size, "width": self.size}
+        content = {
+            "image_processor_type": "ViTImageProcessor",
+            "do_convert_rgb": True,
+            "do_resize": True,
+            "size": side,
+            "resample": 2,
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+        }
+        (Path(folder) / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def image_model(checkpoint: Checkpoint, classes: Sequence[str], settings: Mapping[str, Any] | None) -> Model:
+    """An image classifier; `Task.model` says what the arguments mean.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded, or does not fit.
+    """
+    chosen = dict(settings or {})
+    unknown = sorted(set(chosen) - _SETTINGS)
+    if unknown:
+        raise ModelError("an image model has no such setting", found=", ".join(unknown))
+    if isinstance(checkpoint, Mapping):
+        fields = {"image_size": chosen["image_size"]} if "image_size" in chosen else {}
+        config = fresh_config(checkpoint, classes, **fields)
+        network, saved = fresh_network(_HEAD, config), {}
+    else:
+        folder = folder_of(checkpoint)
+        network = read_network(_HEAD, folder, classes, exact="classes" in chosen)
+        saved = _saved_settings(folder)
+    own: Any = network.config
+    if getattr(own, "num_channels", 3) != 3:
+        raise ModelError("the network must take 3 channels", found=own.num_channels, expected="RGB")
+    size = int(chosen.get("image_size") or saved.get("image_size") or _own_size(own) or 224)
+    _check_size(network, size)
+    mean, std = (chosen.get("mean"), chosen.get("std"))
+    processor = ImageProcessor(
+        size,
+        _triple(mean or saved.get("mean") or _IMAGENET[0]),
+        _triple(std or saved.get("std") or _IMAGENET[1]),
+    )
+    kept = {
+        "image_size": size,
+        "mean": list(processor.mean),
+        "std": list(processor.std),
+        "classes": list(classes),
+    }
+    return Model(network, processor, kept)
+
+
+def _saved_settings(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says about its images, in any of the forms that transformers has had."""
+    file = folder / _FILE
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        crop = content.get("crop_size") if content.get("do_center_crop") else None
+        size = _side(crop) or _side(content.get("size"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError("the image settings cannot be read", where=file, found=str(error)) from error
+    return {"image_size": size, "mean": content.get("image_mean"), "std": content.get("image_std")}
+
+
+def _side(size: Any) -> int | None:
+    if isinstance(size, Mapping):
+        size = size.get("height") or size.get("shortest_edge")
+    return int(size) if size else None
+
+
+def _own_size(config: Any) -> int | None:
+    size = getattr(config, "image_size", None)
+    return int(size[0] if isinstance(size, list | tuple) else size) if size else None
+
+
+def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) != 3:
+        raise ModelError("an RGB image has 3 channels", found=f"{len(values)} means or deviations")
+    return (float(values[0]), float(values[1]), float(values[2]))
+
+
+def _check_size(network: Any, size: int) -> None:
+    own = _own_size(network.config)
+    fixed = any("position_embedding" in name for name, _ in network.named_parameters())
+    if fixed and own is not None and own != size:
+        raise ModelError(
+            "the network takes images of one size only",
+            found=f"image_size {size}",
+            expected=own,
+            remedy="Leave `image_size` out",
+        )
+
+
+def prepare_image(content: Any, processor: ImageProcessor) -> torch.Tensor:
+    """An image as the network's input: uint8 `(3, S, S)`.
+
+    The whole picture is kept. Sides up to 4:3 are squeezed into the square; a longer picture is squeezed by
+    4:3 and padded with the mean colour, which normalises to 0.
+
+    Args:
+        content: a file's bytes, a `datasets.Image` row (`{"bytes": ..., "path": ...}`) or a PIL image.
+        processor: what the network expects.
+
+    Raises:
+        ItemError: the bytes are no image that can be decoded.
+    """
+    import numpy
+    import torch
+    from PIL import Image
+
+    upright = decode_upright(content, processor.size)
+    width, height = _fitted(upright.width, upright.height, processor.size)
+    resized = upright.resize((width, height), Image.Resampling.BILINEAR)
+    if (width, height) != (processor.size, processor.size):
+        colour = tuple(round(255 * value) for value in processor.mean)
+        square = Image.new("RGB", (processor.size, processor.size), colour)
+        square.paste(resized, ((processor.size - width) // 2, (processor.size - height) // 2))
+        resized = square
+    pixels = numpy.array(resized, dtype=numpy.uint8)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _fitted(width: int, height: int, side: int) -> tuple[int, int]:
+    """The size in pixels that a picture gets within a square."""
+    squeeze = _MOST_SQUEEZED / (max(width, height) / min(width, height))
+    short = side if squeeze >= 1 else max(1, round(side * squeeze))
+    return (side, short) if width >= height else (short, side)
+
+
+def decode_upright(content: Any, least_side: int) -> Image.Image:
+    """A picture as a person sees it: upright by its EXIF orientation, RGB, on white where transparent.
+
+    Args:
+        content: see `prepare_image`.
+        least_side: in pixels; larger JPEGs may be decoded at a fraction of their size, not below twice this.
+
+    Raises:
+        ItemError: the bytes are no image that can be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        picture = _opened(content)
+        picture.draft("RGB", (2 * least_side, 2 * least_side))
+        return _rgb(ImageOps.exif_transpose(picture))
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise ItemError(
+            "the image cannot be decoded", found=str(error), remedy="Give a whole JPEG, PNG or WebP file"
+        ) from error
+
+
+def _opened(content: Any) -> Image.Image:
+    from PIL import Image
+
+    if isinstance(content, Image.Image):
+        return content
+    if isinstance(content, Mapping):
+        data, path = content.get("bytes"), content.get("path")
+        content = Path(path).read_bytes() if data is None and path else data
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise ValueError(f"{type(content).__name__} is no image")
+    return Image.open(io.BytesIO(content))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    import numpy
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        # 16-bit greys: Pillow's own conversion clips them to white.
+        picture = Image.fromarray((numpy.asarray(picture).clip(0, 65535) // 257).astype(numpy.uint8))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        picture = Image.alpha_composite(white, layer)
+    return picture.convert("RGB")
+
+
+def augment_pixels(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Each image a little turned, moved, scaled and lit otherwise.
+
+    None is mirrored, which would change what digits and signs mean.
+
+    Args:
+        pixels: `(B, 3, S, S)` in [0, 255], on any device.
+        generator: every draw comes from it.
+
+    Returns:
+        float32 `(B, 3, S, S)` in [0, 255] on the same device.
+    """
+    import torch
+    from torch.nn.functional import affine_grid, grid_sample
+
+    drawn = torch.rand((6, len(pixels)), generator=generator, device=generator.device)
+    angle, right, down, scale, light, contrast = drawn.to(pixels.device, non_blocking=True) * 2 - 1
+    angle, scale = angle * math.radians(10), 1 + 0.1 * scale
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    # A grid spans [-1, 1], so 8% of the side is 0.16.
+    rows = [cosine, -sine, 0.16 * right, sine, cosine, 0.16 * down]
+    turned = grid_sample(
+        pixels.float(),
+        affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(pixels.shape), align_corners=False),
+        padding_mode="reflection",
+        align_corners=False,
+    )
+    mean = turned.mean((1, 2, 3), keepdim=True)
+    light, contrast = ((1 + 0.2 * factor).view(-1, 1, 1, 1) for factor in (light, contrast))
+    varied: torch.Tensor = ((turned - mean) * contrast + mean) * light
+    return varied.clamp_(0, 255)
+
+
+def normalize_pixels(pixels: torch.Tensor, processor: ImageProcessor) -> torch.Tensor:
+    """Pixels in [0, 255] as the network wants them: float32 of about mean 0 and deviation 1."""
+    scale, shift = _scale_and_shift(processor.mean, processor.std, pixels.device)
+    return pixels.float() * scale + shift
+
+
+@functools.lru_cache(maxsize=16)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    with torch.inference_mode(False):
+        means, deviations = (
+            torch.tensor(values, device=device, dtype=torch.float32).view(1, 3, 1, 1)
+            for values in (mean, std)
+        )
+        return 1 / (255 * deviations), -means / deviations

@@ -1,0 +1,288 @@
+"""What the tasks share whose answer is one class of a fixed list.
+
+A target is a class name. Class ids, positions in the list, appear in rows and in networks only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from xml.sax.saxutils import escape
+
+from pydantic import ValidationError
+from typing_extensions import override
+
+from goldloop.errors import AnnotationError, ModelError, RecipeError, VersionError
+from goldloop.records import Item, Prediction
+from goldloop.tasks._classes import ClassesConfig, unknown_class
+from goldloop.tasks.base import Batch, ConsensusPolicy, Model, Task
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+
+CONTROL = "label"
+"""The name of the Choices tag, of the target's column and of its key in a prepared row."""
+
+_INLINE_UP_TO = 12
+_HOTKEYS = "1234567890"
+_VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
+_WORD_JOINER = "\u2060"
+
+
+class ClassTask(Task[str]):
+    """A task whose target is one class name; its kinds differ in what they show and what they train."""
+
+    config: ClassesConfig
+    metric = "accuracy"
+    object_name: ClassVar[str]
+    """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
+
+    @property
+    @override
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    @override
+    def with_classes(self, classes: Sequence[str]) -> Self:
+        try:
+            config = type(self.config).model_validate({**self.config.model_dump(), "classes": tuple(classes)})
+        except ValidationError as error:
+            raise RecipeError(error.errors()[0]["msg"], where=f"classes {list(classes)!r}") from error
+        return type(self)(config)
+
+    def choices(self) -> str:
+        """The Choices tag of the labelling interface."""
+        inline = "true" if len(self.classes) <= _INLINE_UP_TO else "false"
+        own_digit = all(name in _HOTKEYS for name in self.classes)
+        lines = [
+            f'  <Choices name="{CONTROL}" toName="{self.object_name}" choice="single-radio" '
+            f'showInLine="{inline}" required="true" requiredMessage="Choose a class, or skip the task">'
+        ]
+        for number, name in enumerate(self.classes):
+            hotkey = name if own_digit else _HOTKEYS[number : number + 1]
+            lines.append(f"    <Choice {_value(name)}" + (f' hotkey="{hotkey}"' if hotkey else "") + "/>")
+        return "\n".join([*lines, "  </Choices>"])
+
+    @override
+    def parse(self, value: Any) -> str:
+        name = str(value) if isinstance(value, numbers.Integral) and type(value) is not bool else value
+        if not isinstance(name, str):
+            raise AnnotationError("a class is given by its name", found=repr(value), expected="a text")
+        if name in self.classes:
+            return name
+        # Some file systems decompose accents in folder names; the class is the same.
+        composed = unicodedata.normalize("NFC", name)
+        for known in self.classes:
+            if unicodedata.normalize("NFC", known) == composed:
+                return known
+        raise unknown_class(name, self.classes, None)
+
+    @override
+    def decode(self, results: Sequence[Mapping[str, Any]], item: Item) -> str:
+        where = f"item {item.key}"
+        if len(results) == 0:
+            raise AnnotationError(
+                "no class was chosen",
+                where=where,
+                expected="exactly one choice",
+                remedy="Choose a class in Label Studio, or skip the task",
+            )
+        regions = ", ".join(_region_id(region) for region in results)
+        if len(results) > 1:
+            raise AnnotationError(
+                "more than one answer",
+                where=f"{where}, regions {regions}",
+                found=f"{len(results)} regions",
+                expected="exactly one choice",
+                remedy="Keep one choice in Label Studio and update the annotation",
+            )
+        return self._decode_region(results[0], f"{where}, region {regions}")
+
+    def _decode_region(self, region: Any, where: str) -> str:
+        remedy = "Annotate the task again with this recipe's labelling interface"
+        if not isinstance(region, Mapping):
+            raise AnnotationError("a region is not an object", where=where, found=repr(region), remedy=remedy)
+        for field, expected in (("from_name", CONTROL), ("to_name", self.object_name), ("type", "choices")):
+            if region.get(field) != expected:
+                raise AnnotationError(
+                    f"a region has another `{field}` than the labelling interface",
+                    where=where,
+                    found=repr(region.get(field)),
+                    expected=repr(expected),
+                    remedy=remedy,
+                )
+        value = region.get("value")
+        chosen = value.get("choices") if isinstance(value, Mapping) else None
+        if not isinstance(chosen, list | tuple) or len(chosen) != 1 or not isinstance(chosen[0], str):
+            raise AnnotationError(
+                "a choice must be exactly one class name",
+                where=where,
+                found=repr(value),
+                expected='{"choices": [CLASS]}',
+                remedy="Keep one choice in Label Studio and update the annotation",
+            )
+        if chosen[0] not in self.classes:
+            raise unknown_class(chosen[0], self.classes, where)
+        return chosen[0]
+
+    @override
+    def encode(self, target: str, item: Item) -> list[dict[str, Any]]:
+        if target not in self.classes:
+            raise unknown_class(target, self.classes, f"item {item.key}")
+        identity = hashlib.sha256(f"{item.key}\n{CONTROL}\n{target}".encode()).hexdigest()[:10]
+        return [
+            {
+                "id": identity,
+                "from_name": CONTROL,
+                "to_name": self.object_name,
+                "type": "choices",
+                "value": {"choices": [target]},
+            }
+        ]
+
+    def label_features(self) -> datasets.ClassLabel:
+        """The column of the target."""
+        import datasets
+
+        return datasets.ClassLabel(names=list(self.classes))
+
+    @override
+    def to_row(self, target: str) -> dict[str, Any]:
+        return {CONTROL: self._id(target)}
+
+    @override
+    def from_row(self, row: Mapping[str, Any]) -> str:
+        identity = row[CONTROL]
+        if not isinstance(identity, numbers.Integral) or int(identity) not in range(len(self.classes)):
+            raise VersionError(
+                "a row has an unknown class id",
+                where=row.get("key"),
+                found=repr(identity),
+                expected=f"0 to {len(self.classes) - 1}",
+            )
+        return self.classes[int(identity)]
+
+    @override
+    def agreement(self, a: str, b: str) -> float:
+        return float(a == b)
+
+    @override
+    def consensus(self, targets: Sequence[str], policy: ConsensusPolicy) -> str | None:
+        ranked = Counter(targets).most_common(2)
+        if not ranked or (policy == "unanimous" and len(ranked) > 1):
+            return None
+        if len(ranked) > 1 and ranked[0][1] == ranked[1][1]:
+            return None
+        return ranked[0][0]
+
+    @override
+    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs.logits.float(), batch.targets, label_smoothing=label_smoothing)
+
+    @override
+    def predict(self, model: Model, outputs: Any) -> list[Prediction[str]]:
+        import torch
+
+        probabilities = outputs.logits.detach().float().softmax(-1).cpu()
+        if not bool(torch.isfinite(probabilities).all()):
+            raise ModelError(
+                "the network answers with something other than numbers",
+                found="NaN or infinite logits",
+                remedy="Train again with a lower learning rate or without mixed precision",
+            )
+        predictions = []
+        for row in probabilities.tolist():
+            best = max(range(len(row)), key=row.__getitem__)
+            scores = dict(zip(self.classes, row, strict=True))
+            predictions.append(
+                Prediction(target=self.classes[best], confidence=min(row[best], 1.0), scores=scores)
+            )
+        return predictions
+
+    @override
+    def score(self, predicted: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
+        """Accuracy, F1 averaged over the classes that appear, and recall averaged over expected ones."""
+        from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+        if not expected:
+            raise ValueError("there is nothing to score")
+        answers, truth = self._paired_ids(predicted, expected)
+        of_expected = {"labels": sorted(set(truth)), "average": "macro", "zero_division": 0}
+        return {
+            "accuracy": float(accuracy_score(truth, answers)),
+            "macro_f1": float(f1_score(truth, answers, average="macro", zero_division=0)),
+            "balanced_accuracy": float(recall_score(truth, answers, **of_expected)),
+        }
+
+    @override
+    def per_class(self, predicted: Sequence[str], expected: Sequence[str]) -> dict[str, dict[str, float]]:
+        from sklearn.metrics import precision_recall_fscore_support
+
+        answers, truth = self._paired_ids(predicted, expected)
+        figures = precision_recall_fscore_support(
+            truth, answers, labels=range(len(self.classes)), zero_division=0
+        )
+        names = ("precision", "recall", "f1", "support")
+        columns = zip(*(figure.tolist() for figure in figures), strict=True)
+        return {
+            label: {name: float(value) for name, value in zip(names, column, strict=True)}
+            for label, column in zip(self.classes, columns, strict=True)
+        }
+
+    @override
+    def confusion(self, predicted: Sequence[str], expected: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        from sklearn.metrics import confusion_matrix
+
+        answers, truth = self._paired_ids(predicted, expected)
+        counts = confusion_matrix(truth, answers, labels=range(len(self.classes)))
+        return tuple(tuple(row) for row in counts.tolist())
+
+    def _paired_ids(self, predicted: Sequence[str], expected: Sequence[str]) -> tuple[list[int], list[int]]:
+        if len(predicted) != len(expected):
+            raise ValueError(f"{len(predicted)} answers for {len(expected)} expected ones")
+        return [self._id(name) for name in predicted], [self._id(name) for name in expected]
+
+    def _id(self, name: str) -> int:
+        try:
+            return self.classes.index(name)
+        except ValueError:
+            raise unknown_class(name, self.classes, None) from None
+
+
+def targets_of(rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
+    """Class ids of prepared rows, int64 `(B,)`; None where the rows have no label."""
+    import torch
+
+    labels = [row.get(CONTROL) for row in rows]
+    known = [label for label in labels if label is not None]
+    if not known:
+        return None
+    if len(known) < len(labels):
+        raise ValueError(f"{len(labels) - len(known)} of {len(labels)} rows have no label")
+    return torch.tensor(known, dtype=torch.int64)
+
+
+def carried(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a prepared row keeps of its row beside the content: the key and the class id."""
+    return {name: row[name] for name in ("key", CONTROL) if row.get(name) is not None}
+
+
+def _value(name: str) -> str:
+    quoted = escape(name, {'"': "&quot;"})
+    shown = _VARIABLE.sub(f"${_WORD_JOINER}", quoted)
+    if shown == quoted:
+        return f'value="{quoted}"'
+    # Label Studio would put a field of the task in place of `$5` in a value, and does not in an alias.
+    return f'value="{shown}" alias="{quoted}"'
+
+
+def _region_id(region: Any) -> str:
+    return str(region.get("id", "without id")) if isinstance(region, Mapping) else "without id"

@@ -1,0 +1,206 @@
+"""Text classifiers: from a text to token ids, and batches padded no further than they must be.
+
+A checkpoint brings its tokenizer. A network from a configuration learns one from the training texts:
+byte-level BPE, lower case, so every text of any script can be told, and none needs an unknown token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldloop.errors import ModelError
+from goldloop.tasks._checkpoints import Checkpoint, folder_of, fresh_config, fresh_network, read_network
+from goldloop.tasks.base import Model
+
+if TYPE_CHECKING:
+    import torch
+
+_HEAD = "AutoModelForSequenceClassification"
+_SETTINGS = {"max_length", "classes"}
+_VOCABULARY = 4000
+_SPECIAL = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_MULTIPLE = 8
+
+
+def text_model(
+    checkpoint: Checkpoint,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    settings: Mapping[str, Any] | None,
+) -> Model:
+    """A text classifier; `Task.model` says what the arguments mean.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded, or does not fit, or there are no texts to learn from.
+    """
+    chosen = dict(settings or {})
+    unknown = sorted(set(chosen) - _SETTINGS)
+    if unknown:
+        raise ModelError("a text model has no such setting", found=", ".join(unknown))
+    if isinstance(checkpoint, Mapping):
+        tokenizer = learn_tokenizer(texts, _vocabulary_size(checkpoint))
+        network = fresh_network(_HEAD, _fitting_config(checkpoint, classes, tokenizer))
+    else:
+        folder = folder_of(checkpoint)
+        tokenizer = _read_tokenizer(folder)
+        network = read_network(_HEAD, folder, classes, exact="classes" in chosen)
+    config: Any = network.config
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    length = _length(network, tokenizer, chosen.get("max_length"))
+    return Model(network, tokenizer, {"max_length": length, "classes": list(classes)})
+
+
+def learn_tokenizer(texts: Sequence[str], vocabulary_size: int = _VOCABULARY) -> Any:
+    """A tokenizer with at most `vocabulary_size` tokens; the same texts give the same one.
+
+    Raises:
+        ModelError: no texts, or a vocabulary too small for the 256 bytes.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    if not texts:
+        raise ModelError(
+            "there are no texts to learn a tokenizer from",
+            where="from-config",
+            remedy="Label more items, or train from a checkpoint that has its own tokenizer",
+        )
+    if vocabulary_size < 256 + len(_SPECIAL):
+        raise ModelError(
+            "the vocabulary is too small",
+            where="from-config",
+            found=f"vocab_size {vocabulary_size}",
+            expected=f"at least {256 + len(_SPECIAL)}",
+        )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        special_tokens=list(_SPECIAL.values()),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(texts), trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    wrapper: Any = PreTrainedTokenizerFast
+    return wrapper(tokenizer_object=tokenizer, **_SPECIAL)
+
+
+def _vocabulary_size(checkpoint: Mapping[str, Any]) -> int:
+    size = (checkpoint.get("from-config") or {}).get("vocab_size", _VOCABULARY)
+    if not isinstance(size, int):
+        raise ModelError("vocab_size is no whole number", where="from-config", found=repr(size))
+    return size
+
+
+def _fitting_config(checkpoint: Mapping[str, Any], classes: Sequence[str], tokenizer: Any) -> Any:
+    """The configuration with the tokenizer's own size and special tokens."""
+    chosen = {**(checkpoint.get("from-config") or {}), "vocab_size": len(tokenizer)}
+    return fresh_config(
+        {"from-config": chosen},
+        classes,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise ModelError(
+            "the checkpoint has no tokenizer that can be read",
+            where=folder,
+            found=f"{type(error).__name__}: {error}",
+            expected="tokenizer.json",
+        ) from error
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no padding token", where=folder)
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _length(network: Any, tokenizer: Any, chosen: int | None) -> int:
+    """The most tokens of a text: what was chosen, else what network and tokenizer can take."""
+    limit = min(_positions(network), tokenizer.model_max_length)
+    if chosen is not None and chosen > limit:
+        raise ModelError(
+            "the network cannot read texts that long",
+            found=f"max_length {chosen}",
+            expected=f"at most {limit}",
+        )
+    least = tokenizer.num_special_tokens_to_add() + 1
+    length = limit if chosen is None else chosen
+    if length < least:
+        raise ModelError("there is no room for a text", found=f"{length} tokens", expected=f"{least} or more")
+    return int(length)
+
+
+def _positions(network: Any) -> int:
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
+            # RoBERTa and its kin number positions from behind the padding token's id.
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return int(module.num_embeddings) - first
+    return int(getattr(network.config, "max_position_embeddings", 0) or 512)
+
+
+def prepare_texts(texts: Sequence[str], model: Model) -> list[dict[str, Any]]:
+    """Token ids of each text, special tokens included, and how many were cut off.
+
+    Returns:
+        `input_ids` (1 to `max_length` ids) and `truncated_tokens` of each text.
+    """
+    if not texts:
+        return []
+    length = model.settings["max_length"]
+    plain = {
+        "return_attention_mask": False,
+        "return_token_type_ids": False,
+        "padding": False,
+        "verbose": False,
+    }
+    full = model.processor(list(texts), truncation=False, **plain)["input_ids"]
+    rows = []
+    for text, ids in zip(texts, full, strict=True):
+        kept = ids
+        if len(ids) > length:
+            kept = model.processor(text, truncation=True, max_length=length, **plain)["input_ids"]
+        rows.append(
+            {
+                "input_ids": list(kept) or [model.processor.pad_token_id],
+                "truncated_tokens": len(ids) - len(kept),
+            }
+        )
+    return rows
+
+
+def pad_batch(rows: Sequence[Mapping[str, Any]], model: Model) -> tuple[dict[str, torch.Tensor], int, int]:
+    """Prepared texts as one rectangle, as wide as the longest, rounded up to a multiple of 8.
+
+    Returns:
+        `input_ids` and `attention_mask`, both int64 `(B, T)`; the real tokens; the tokens with padding.
+    """
+    import torch
+
+    lengths = [len(row["input_ids"]) for row in rows]
+    width = min(-(-max(lengths) // _MULTIPLE) * _MULTIPLE, max(model.settings["max_length"], max(lengths)))
+    ids = torch.full((len(rows), width), model.processor.pad_token_id, dtype=torch.int64)
+    mask = torch.zeros((len(rows), width), dtype=torch.int64)
+    for number, row in enumerate(rows):
+        ids[number, : lengths[number]] = torch.as_tensor(row["input_ids"])
+        mask[number, : lengths[number]] = 1
+    return {"input_ids": ids, "attention_mask": mask}, sum(lengths), ids.numel()

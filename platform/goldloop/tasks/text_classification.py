@@ -1,0 +1,111 @@
+"""`kind: text-classification`: one class per text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from goldloop.records import Item, content_key
+from goldloop.tasks._classes import ClassesConfig
+from goldloop.tasks._single_choice import ClassTask, carried, targets_of
+from goldloop.tasks._texts import pad_batch, prepare_texts, text_model
+from goldloop.tasks.base import Batch, Example, Model
+
+if TYPE_CHECKING:
+    import datasets
+
+_FORMS = (
+    "This one is about {}.",
+    "Please help 😀👩‍👩‍👧 with {}!",
+    "First line\r\nsecond line: {}\nthird",
+    "<b>{}</b> &amp; <script>alert(1)</script> & $text",
+    "שלום עולם, {} مرحبا",
+    "{} and e\u0301 is é, 東京 \U0001d4b3, a tab\there",
+)
+
+
+class TextClassification(ClassTask):
+    """One class per text: a customer's request, and what it is about."""
+
+    class Config(ClassesConfig):
+        """What a recipe says under `task:`."""
+
+    modality = "text"
+    object_name = "text"
+
+    @override
+    def label_config(self) -> str:
+        # Without the value type a server in secure mode takes the text for an address.
+        shown = '  <Text name="text" value="$text" valueType="text" saveTextResult="no"/>'
+        return f"<View>\n{shown}\n{self.choices()}\n</View>"
+
+    @override
+    def task_data(self, item: Item, address: str | None) -> dict[str, Any]:
+        return {"text": item.text}
+
+    @override
+    def features(self) -> datasets.Features:
+        import datasets
+
+        return datasets.Features({"text": datasets.Value("string"), "label": self.label_features()})
+
+    @override
+    def model(
+        self,
+        checkpoint: str | Path | Mapping[str, Any],
+        *,
+        texts: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> Model:
+        return text_model(checkpoint, self.classes, texts, settings)
+
+    @override
+    def prepare(self, model: Model, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows with `input_ids` and `truncated_tokens` where the text was."""
+        tokenized = prepare_texts([row["text"] for row in rows], model)
+        return [{**carried(row), **tokens} for row, tokens in zip(rows, tokenized, strict=True)]
+
+    @override
+    def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
+        """`input_ids` and `attention_mask`, int64 `(B, T)`."""
+        inputs, tokens, padded = pad_batch(rows, model)
+        keys = tuple(row.get("key", "") for row in rows)
+        return Batch(inputs, targets_of(rows), keys, tokens, padded)
+
+    @classmethod
+    def example_config(cls) -> dict[str, Any]:
+        """A `task:` section of a recipe that works."""
+        return {"kind": "text-classification", "classes": ["billing", "delivery", "other"]}
+
+    @override
+    def examples(self) -> list[Example[str]]:
+        """Texts that name their class, in forms that are easily damaged on the way."""
+        return [
+            _example(name, form.format(name), f"{number}-{variant}")
+            for number, name in enumerate(self.classes)
+            for variant, form in enumerate(_FORMS)
+        ]
+
+    def example_model(self) -> Model:
+        """A tiny network with fresh weights, which learns `examples` in a few steps."""
+        tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+        texts = [example.item.text or "" for example in self.examples()]
+        checkpoint = {"from-config": {"model_type": "bert", "vocab_size": 400, **tiny}}
+        return self.model(checkpoint, texts=texts, settings={"max_length": 64})
+
+
+def _example(name: str, text: str, place: str) -> Example[str]:
+    key = content_key(text.encode())
+    item = Item(
+        key=key,
+        modality="text",
+        uri=f"example:{place}",
+        group=key,
+        source="0:examples",
+        text=text,
+        media_type="text/plain",
+    )
+    return Example(item, name)

@@ -1,0 +1,1 @@
+"""Training, and how fast it went."""

@@ -1,0 +1,83 @@
+"""What a recipe says under `training:`. Every default is one that a newcomer can leave alone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class FromConfig(BaseModel):
+    """`checkpoint: {from-config: {model_type: resnet, ...}}`: fresh weights, nothing downloaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_config: dict[str, Any] = Field(alias="from-config")
+
+    @model_validator(mode="after")
+    def _names_a_model_type(self) -> FromConfig:
+        if not isinstance(self.from_config.get("model_type"), str):
+            raise ValueError("from-config needs a `model_type` of transformers, such as resnet, vit or bert")
+        return self
+
+
+class EarlyStopping(BaseModel):
+    """Stop when the task's metric on the validation split has stopped to rise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patience: int = Field(default=3, ge=1)
+    """Evaluations without a rise before the run stops."""
+    minimum_rise: float = Field(default=0.0, ge=0.0)
+
+
+class TrainingConfig(BaseModel):
+    """How a model is trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    checkpoint: str | FromConfig
+    """A hub id, a local folder, or `{from-config: {...}}`."""
+    epochs: int = Field(default=5, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    """Examples per step over all processes and accumulation: the effective batch."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Parts that each batch is split into, to save memory; the result is the same up to rounding."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    """Share of all steps over which the learning rate rises from 0."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """`auto` is bf16 on a GPU that has it, else no mixed precision."""
+    seed: int = 0
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Steps between evaluations on the validation split; by default once an epoch."""
+    image_size: int | None = Field(default=None, ge=8)
+    """Side in pixels; by default the checkpoint's own."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Tokens per text; by default the checkpoint's own limit."""
+    augment: bool = True
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainingConfig:
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of "
+                f"gradient_accumulation {self.gradient_accumulation}"
+            )
+        return self
+
+    def checkpoint_argument(self) -> str | dict[str, Any]:
+        """The checkpoint as `Task.model` takes it."""
+        if isinstance(self.checkpoint, str):
+            return self.checkpoint
+        return {"from-config": self.checkpoint.from_config}
+
+    def model_settings(self) -> dict[str, Any]:
+        """What the recipe sets of `Model.settings`."""
+        chosen = {"image_size": self.image_size, "max_length": self.max_length}
+        return {name: value for name, value in chosen.items() if value is not None}

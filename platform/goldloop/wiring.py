@@ -1,0 +1,136 @@
+"""How the loop reaches what the packages below it keep: server, registry, versions, models.
+
+Slow packages (mlflow, torch, the SDK) are imported by the function that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from goldloop.errors import ModelError
+from goldloop.recipe import Recipe
+from goldloop.records import Item
+from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
+from goldloop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from goldloop.dataset.version import Version
+    from goldloop.inference import Predictor
+    from goldloop.labeling.preannotate import Suggest
+    from goldloop.labeling.session import Session
+    from goldloop.registry.models import ModelVersion, Registry
+    from goldloop.registry.tracking import Tracking
+
+
+def fields(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe as JSON."""
+    return recipe.model_dump(mode="json", by_alias=True)
+
+
+def session(recipe: Recipe, workspace: Workspace) -> Session:
+    """The recipe's project on the Label Studio in use.
+
+    Raises:
+        LabelStudioUnreachable: none runs.
+    """
+    from goldloop.labeling.session import open_session
+
+    task = tasks.create(recipe.task)
+    return open_session(
+        workspace, recipe.name, recipe.labeling, task.label_config(), recipe.task.instructions
+    )
+
+
+def registry(workspace: Workspace) -> Registry:
+    """The model registry."""
+    from goldloop.registry.models import Registry
+
+    return Registry(workspace.tracking_uri, workspace.root / "mlflow")
+
+
+def tracking(workspace: Workspace) -> Tracking:
+    """Where runs are tracked."""
+    from goldloop.registry.tracking import Tracking
+
+    return Tracking(workspace.tracking_uri, workspace.root / "mlflow")
+
+
+def version_of(workspace: Workspace, name: str, version: Version | str | None) -> Version:
+    """A version by itself, by `NAME@DIGEST`, or the latest.
+
+    Raises:
+        VersionError: there is none.
+    """
+    from goldloop.dataset import version as versions
+
+    if version is None or isinstance(version, str):
+        digest = "latest" if version is None else version.rpartition("@")[2]
+        return versions.load(workspace.versions, name, digest)
+    return version
+
+
+def champion_of(workspace: Workspace, name: str | None) -> ModelVersion:
+    """The champion of a recipe, or the only one that there is.
+
+    Raises:
+        ModelError: none, or several to choose from.
+    """
+    models = registry(workspace)
+    champions = [model for model in models.models(name) if "champion" in model.aliases]
+    if len(champions) == 1:
+        return champions[0]
+    if champions:
+        raise ModelError(
+            "several recipes have a champion",
+            found=", ".join(model.name for model in champions),
+            remedy="Name one: `goldloop serve NAME`",
+        )
+    raise ModelError(
+        "there is no champion yet",
+        where=name,
+        remedy=f"Promote a model first: `goldloop promote {name or 'NAME'}/latest`",
+    )
+
+
+def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
+    """A registered model, ready to answer."""
+    from goldloop.inference import Predictor
+
+    return Predictor.load(registry(workspace).download(model))
+
+
+def content(workspace: Workspace, item: Item) -> bytes | str:
+    """What a model is given of an item."""
+    return item.text if item.text is not None else workspace.media.read(item)
+
+
+def confidences(recipe: Recipe, workspace: Workspace) -> Callable[[Sequence[Item]], list[float]] | None:
+    """The champion's confidence in each item, where the recipe's selection asks for it."""
+    if recipe.labeling.select.strategy == "random":
+        return None
+    champion = registry(workspace).champion(recipe.name)
+    if champion is None:
+        return None
+    model = predictor(workspace, champion)
+
+    def confidences(items: Sequence[Item]) -> list[float]:
+        contents = [content(workspace, item) for item in items]
+        return [prediction.confidence for prediction in model.predict(contents)]
+
+    return confidences
+
+
+def suggestions(task: Task[Any], workspace: Workspace, champion: ModelVersion) -> Suggest:
+    """The champion's answers in the form of annotations."""
+    model = predictor(workspace, champion)
+
+    def suggest(items: Sequence[Item]) -> list[tuple[list[dict[str, Any]], float]]:
+        predictions = model.predict([content(workspace, item) for item in items])
+        return [
+            (task.encode(prediction.target, item), prediction.confidence)
+            for prediction, item in zip(predictions, items, strict=True)
+        ]
+
+    return suggest
