@@ -93,7 +93,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
 def _text(name: str, kind: str, path: Path) -> str:
     task = tasks.get(kind)
     modality: Modality = task.modality
-    fields = task.example_config().model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    fields = task.example_config()
     return _RECIPE.format(
         name=name,
         kind=kind,

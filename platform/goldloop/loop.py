@@ -338,6 +338,7 @@ def promote(
     with workspace.lock(entry.name):
         recipe = recipe or parse(wiring.predictor(workspace, entry).facts["recipe"], where=entry.ref)
         report = evaluate(entry.ref, on=on, workspace=workspace, progress=progress)
+        progress.say(f"promote: asking the gates about {entry.ref}")
         champion = registry.champion(entry.name)
         rival = None
         if champion is not None and champion.number != entry.number:

@@ -2,7 +2,7 @@
 
 `connectors/sql_query.py` is the connector of `kind: sql-query`; nothing registers it. A package from
 elsewhere adds one by an entry point in the family's group (`goldloop.connectors`, `goldloop.tasks`,
-`goldloop.gates`), whose name is the kind and whose value is the class.
+`goldloop.evaluation.gates`), whose name is the kind and whose value is the class.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def commit(
 
 
 def train(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
-    """Train on the latest version; a run that was killed goes on where it was."""
+    """Train on the latest version, or go on where a run was killed."""
     from goldloop.loop import train
 
     run = train(_load(recipe, overrides), progress=progress())

@@ -115,7 +115,7 @@ def serve(
         None, min=0, max=65535, help="Port; 0 takes a free one; by default the recipe's."
     ),
 ) -> None:
-    """Answer requests with the champion: POST /predict, GET /health, /docs."""
+    """Answer requests with the champion, at /predict."""
     from goldloop.loop import serve
 
     serve(name, host=host, port=port, progress=progress())

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import typer
 
 from goldloop.cli.display import AS_JSON, progress, show_facts, show_json, show_table
+
+if TYPE_CHECKING:
+    from goldloop.labeling.server import EmbeddedServer
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,17 +21,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(as_json: bool = AS_JSON) -> None:
-    """Start the embedded Label Studio; the first time it is installed, which takes minutes."""
+    """Start the embedded Label Studio, installed the first time."""
     server = _server()
     access = server.up(progress().say)
     if as_json:
-        show_json({"url": access.url, "username": server.login.username, "secrets": str(server.secrets_file)})
+        show_json({"url": access.url, "username": server.login.username, "secrets": server.folder / "secrets.json"})
         return
     show_facts(
         {
             "Label Studio": access.url,
             "log in as": server.login.username,
-            "password": f"in {server.secrets_file} (only you can read it)",
+            "password": f"in {server.folder / 'secrets.json'} (only you can read it)",
         }
     )
 
@@ -48,15 +54,16 @@ def status(as_json: bool = AS_JSON) -> None:
     server = _server().status()
     recipes = survey(workspace)
     if as_json:
-        show_json({"workspace": workspace.root, "label_studio": server.as_dict(), "recipes": recipes})
+        show_json({"workspace": workspace.root, "label_studio": asdict(server), "recipes": recipes})
         return
-    show_facts({"workspace": workspace.root, "Label Studio": server})
+    running = f"{server.version} at {server.url}, process {server.pid}" if server.running else "not running"
+    show_facts({"workspace": workspace.root, "Label Studio": running})
     if recipes:
         columns = ("recipe", "items", "tasks", "labelled", "open", "version", "champion")
         show_table(columns, [[recipe[column] for column in columns] for recipe in recipes])
 
 
-def _server() -> object:
+def _server() -> EmbeddedServer:
     from goldloop.labeling.server import EmbeddedServer
     from goldloop.workspace import Workspace
 

@@ -60,10 +60,10 @@ def simulate(
     limit: int = typer.Option(None, min=1, help="Tasks that each of them does in all; by default every one."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Annotate with simulated annotators, who know the truth and err: for trying goldloop out.
+    """Annotate with simulated annotators, to try goldloop out.
 
-    They work through Label Studio as people's browsers do, on the embedded server only, and need
-    sources with `label: {use: truth}`.
+    They know the truth that sources with `label: {use: truth}` keep hidden, and err at the stated rate.
+    They work through Label Studio as people's browsers do, and on the embedded server only.
     """
     from goldloop.recipe import load
     from goldloop.simulation import simulate

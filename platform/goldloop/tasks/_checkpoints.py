@@ -90,7 +90,7 @@ def fresh_network(head: str, config: Any) -> torch.nn.Module:
             found=config.model_type,
             expected=f"one that transformers has an {head} of",
         )
-    with _quiet(), _as_model_error(f"from-config of {config.model_type}"):
+    with quiet(), _as_model_error(f"from-config of {config.model_type}"):
         network: torch.nn.Module = auto.from_config(config, dtype=torch.float32)
     return network
 
@@ -120,7 +120,7 @@ def _download(name: str) -> Path:
 
     repository, _, revision = name.partition("@")
     try:
-        with _quiet():
+        with quiet():
             return Path(
                 snapshot_download(repository, revision=revision or None, allow_patterns=list(_KEPT_FILES))
             )
@@ -153,7 +153,7 @@ def read_network(head: str, folder: Path, classes: Sequence[str], *, exact: bool
 
     _check_folder(folder)
     auto = getattr(transformers, head)
-    with _quiet(), _as_model_error(folder):
+    with quiet(), _as_model_error(folder):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         trained_for = tuple((config.id2label or {}).values())
         same = trained_for == tuple(classes)
@@ -194,9 +194,7 @@ def _check_folder(folder: Path) -> None:
             expected="config.json and model.safetensors",
         )
     if not any(folder.glob("*.safetensors")):
-        found = sorted(
-            path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".h5")
-        )
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_WEIGHTS)
         raise ModelError(
             "the checkpoint has no safetensors, and nothing else is loaded",
             where=folder,
@@ -231,8 +229,8 @@ def _refresh_head(auto: Any, network: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the notes and bars of transformers and the hub off the terminal."""
+def quiet() -> Iterator[None]:
+    """Keep the notes and progress bars of transformers and the hub off the terminal."""
     import huggingface_hub.utils
     import transformers.utils
 

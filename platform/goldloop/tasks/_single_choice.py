@@ -71,7 +71,8 @@ class ClassTask(Task[str]):
 
     @override
     def parse(self, value: Any) -> str:
-        name = str(value) if isinstance(value, numbers.Integral) and type(value) is not bool else value
+        is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        name = str(value) if is_number else value
         if not isinstance(name, str):
             raise AnnotationError("a class is given by its name", found=repr(value), expected="a text")
         if name in self.classes:

@@ -21,6 +21,7 @@ _HEAD = "AutoModelForSequenceClassification"
 _SETTINGS = {"max_length", "classes"}
 _VOCABULARY = 4000
 _SPECIAL = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_TOKENIZER_FILES = {"tokenizer.json", "vocab.txt", "vocab.json", "tekken.json"}
 _MULTIPLE = 8
 
 
@@ -117,6 +118,11 @@ def _fitting_config(checkpoint: Mapping[str, Any], classes: Sequence[str], token
 def _read_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    # Without any of these transformers answers with a tokenizer that knows no word.
+    if not any(file.name in _TOKENIZER_FILES or file.suffix == ".model" for file in folder.iterdir()):
+        raise ModelError(
+            "the checkpoint has no tokenizer", where=folder, expected="tokenizer.json or a vocabulary"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:

@@ -226,6 +226,15 @@ class Task(Plugin, Generic[T]):
         """Counts, rows expected and columns predicted in id order; empty where it has no meaning."""
         return ()
 
+    @classmethod
+    @abstractmethod
+    def example_config(cls) -> dict[str, Any]:
+        """A `task:` section of a recipe that works: feeds `goldloop init` and the contract tests."""
+
+    @abstractmethod
+    def example_model(self) -> Model:
+        """A tiny network with fresh weights that learns `examples` in a few steps."""
+
     @abstractmethod
     def examples(self) -> list[Example[T]]:
         """At least four items with true targets of two classes or more, made in code."""
