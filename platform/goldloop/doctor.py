@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,14 +84,15 @@ def _device() -> str:
 
 def _recipe(recipe: Recipe) -> Iterator[Finding]:
     for number, config in enumerate(recipe.sources):
-        yield _finding(f"source {number}", lambda config=config: _source(config))
+        yield _finding(f"source {number}", partial(_source, config))
     task = tasks.create(recipe.task)
     if recipe.training is not None:
         checkpoint, settings = recipe.training.checkpoint_argument(), recipe.training.model_settings()
         yield _finding(
             "checkpoint", lambda: _checkpoint(task.model(checkpoint, texts=("a text",), settings=settings))
         )
-    unknown = [gate.metric for gate in recipe.gates if getattr(gate, "metric", None) not in _metrics(task)]
+    wanted = [getattr(gate, "metric", task.metric) for gate in recipe.gates]
+    unknown = [metric for metric in wanted if metric not in _metrics(task)]
     if unknown:
         found = f"{task.config.kind} has no {', '.join(unknown)}; it has {', '.join(_metrics(task))}"
         yield Finding("fails", "gates", found)

@@ -93,9 +93,11 @@ class _Memory:
         distinct = {json.dumps(item.label, sort_keys=True): item.label for item in items.values()}
         self._answers: Sequence[Any] = [distinct[text] for text in sorted(distinct)]
 
-    def answer(self, key: str, wrong: bool, chance: random.Random) -> list[dict[str, Any]]:
-        """The true answer to an item, or another item's."""
-        item = self._items[key]
+    def answer(self, key: str, wrong: bool, chance: random.Random) -> list[dict[str, Any]] | None:
+        """The true answer to an item, or another item's; None where the truth is not known."""
+        item = self._items.get(key)
+        if item is None:
+            return None
         target = item.label
         if wrong:
             target = chance.choice([other for other in self._answers if other != target])

@@ -18,6 +18,7 @@ from goldloop.labeling.collected import pseudonym
 from goldloop.labeling.server import Access
 from goldloop.labeling.values import PredictionData, Project, TaskData
 from goldloop.records import Annotation
+from goldloop.workspace import Workspace
 
 pytestmark = pytest.mark.e2e
 
@@ -37,12 +38,12 @@ def tasks(*keys: str, **fields: Any) -> list[TaskData]:
     return [TaskData(key=key, data={"text": f"text {key}"}, **fields) for key in keys]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(label_studio: Access) -> LabelStudioClient:
     return LabelStudioClient(label_studio.url, label_studio.api_key, pseudonym_key=PSEUDONYM_KEY)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def http(label_studio: Access) -> Iterator[httpx.Client]:
     """What an annotator's browser, or another program, does."""
     headers = {"Authorization": f"Token {label_studio.api_key.get_secret_value()}", "Connection": "close"}
@@ -408,16 +409,16 @@ def picture(color: int) -> bytes:
 
 class TestMedia:
     def test_on_this_machine_are_shown_from_their_folder(
-        self, client: LabelStudioClient, project: Project, http: httpx.Client, label_studio_media: Path
+        self, client: LabelStudioClient, project: Project, http: httpx.Client, workspace: Workspace
     ) -> None:
-        folder = label_studio_media / "items"
-        folder.mkdir(exist_ok=True)
+        folder = workspace.media.root
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "one.png").write_bytes(picture(1))
         for _ in range(2):
             client.ensure_local_storage(project, str(folder))
         storages = http.get("/api/storages/localfiles/", params={"project": project.id}).json()
         assert [storage["path"] for storage in storages] == [str(folder)]
-        shown = http.get("/data/local-files/", params={"d": "items/one.png"})
+        shown = http.get("/data/local-files/", params={"d": f"{folder.name}/one.png"})
         assert shown.content == picture(1)
 
     def test_go_to_a_server_elsewhere_once(

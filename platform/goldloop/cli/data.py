@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from goldloop.cli.display import AS_JSON, show_facts, show_json, show_table
+
+if TYPE_CHECKING:
+    from goldloop.dataset.version import Version
 
 VERSION = typer.Argument(..., help="NAME for the latest version, or NAME@DIGEST.", show_default=False)
 
@@ -70,7 +75,7 @@ def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:
         raise typer.Exit(1)
 
 
-def _load(reference: str) -> object:
+def _load(reference: str) -> Version:
     from goldloop.dataset.version import load
     from goldloop.workspace import Workspace
 

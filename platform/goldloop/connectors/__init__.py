@@ -9,4 +9,4 @@ from __future__ import annotations
 from goldloop.connectors.base import Connector
 from goldloop.plugins import Plugins
 
-connectors: Plugins[Connector] = Plugins("connector", __name__, Connector)
+connectors: Plugins[Connector] = Plugins("connector", __name__, Connector)  # type: ignore[type-abstract]

@@ -33,8 +33,11 @@ from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.transport import is_loopback, open_client
 from goldloop.labeling.values import Results
 
-Answer = Callable[[str, bool, random.Random], Results]
-"""What an annotator answers: content key, whether to err, and chance to err with -> results."""
+Answer = Callable[[str, bool, random.Random], Results | None]
+"""What an annotator answers: content key, whether to err, and chance to err with -> results.
+
+None leaves the task alone.
+"""
 Report = Callable[[str, int], None]
 """Called after each annotation with the annotator's name and how many it has made in this run."""
 
@@ -158,9 +161,9 @@ class SimulatedAnnotator:
                 break
             if task["is_labeled"] or not task["data"].get("key"):
                 continue
-            self._annotate(project_id, task)
-            believed += 1
-            report(self.persona.name, self.annotated)
+            if self._annotate(project_id, task):
+                believed += 1
+                report(self.persona.name, self.annotated)
         counted = self._count(project_id)
         if counted != believed:
             raise LabelStudioError(
@@ -172,13 +175,15 @@ class SimulatedAnnotator:
             )
         return counted
 
-    def _annotate(self, project_id: int, task: Mapping[str, Any]) -> None:
+    def _annotate(self, project_id: int, task: Mapping[str, Any]) -> bool:
         began = time.monotonic()
         started_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         prediction = self._shown(project_id, task)
         chance = self.persona.chance(task["data"]["key"])
         wrong = chance.random() < self.persona.error_rate
         results = self.answer(task["data"]["key"], wrong, chance)
+        if results is None:
+            return False
         body = {
             "result": [_as_edited(result, number, prediction) for number, result in enumerate(results)],
             "lead_time": time.monotonic() - began,
@@ -190,6 +195,7 @@ class SimulatedAnnotator:
         self._post(project_id, task["id"], body)
         self.annotated += 1
         self.errors += wrong
+        return True
 
     def _post(self, project_id: int, task_id: int, body: Mapping[str, Any]) -> None:
         """Submit; where the answer is a fault, reload the task as a person would before trying again."""

@@ -21,11 +21,14 @@ MOST_BYTES = 64 << 20
 _PREFIX = 9
 _LONG_SECONDS = 1800
 
+Present = dict[tuple[str, int | None], str]
+"""Paths on the server by name as sent and size; a server's storage may not tell the size."""
+
 
 def upload_media(api: Api, project_id: int, files: Sequence[Path]) -> dict[Path, str]:
     """Upload files without creating tasks: the address for a task's data, by file."""
     present = _present(api, project_id)
-    missing = [file for file in files if _identity(file) not in present]
+    missing = [file for file in files if _place(present, file) is None]
     place = f"/api/projects/{project_id}/import"
     for portion in _portions(missing):
         with ExitStack() as stack:
@@ -42,7 +45,7 @@ def upload_media(api: Api, project_id: int, files: Sequence[Path]) -> dict[Path,
             )
     if missing:
         present = _present(api, project_id)
-    lost = [file for file in files if _identity(file) not in present]
+    lost = [file for file in files if _place(present, file) is None]
     if lost:
         raise LabelStudioLostWrites(
             "Label Studio took an upload and does not have its files",
@@ -50,13 +53,13 @@ def upload_media(api: Api, project_id: int, files: Sequence[Path]) -> dict[Path,
             found=f"{len(lost)} missing, the first {lost[0].name}",
             remedy="Run the same command again: those that are there are not sent twice",
         )
-    return {file: f"/data/{present[_identity(file)]}" for file in files}
+    return {file: f"/data/{_place(present, file)}" for file in files}
 
 
-def _present(api: Api, project_id: int) -> dict[tuple[str, int], str]:
-    """Paths on the server by name as sent and size; of two the one that was there first."""
+def _present(api: Api, project_id: int) -> Present:
+    """What is there; of two the one that was there first."""
     uploads: list[dict[str, Any]] = api.get(f"/api/projects/{project_id}/file-uploads", {"all": "true"})
-    found: dict[tuple[str, int], str] = {}
+    found: Present = {}
     for upload in sorted(uploads, key=lambda upload: upload["id"]):
         name = upload["file"].rsplit("/", 1)[-1][_PREFIX:]
         found.setdefault((name, upload["size"]), upload["file"])
@@ -77,5 +80,5 @@ def _portions(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
         yield portion
 
 
-def _identity(file: Path) -> tuple[str, int]:
-    return file.name, file.stat().st_size
+def _place(present: Present, file: Path) -> str | None:
+    return present.get((file.name, file.stat().st_size)) or present.get((file.name, None))

@@ -6,7 +6,9 @@ task = tasks.create({"kind": "image-classification", "classes": ["cat", "dog"]})
 
 from __future__ import annotations
 
+from typing import Any
+
 from goldloop.plugins import Plugins
 from goldloop.tasks.base import Task
 
-tasks: Plugins[Task] = Plugins("task", __name__, Task)
+tasks: Plugins[Task[Any]] = Plugins("task", __name__, Task)  # type: ignore[type-abstract]

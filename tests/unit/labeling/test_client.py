@@ -184,6 +184,10 @@ class TestFaults:
             client(Server(), expired).check()
 
 
+def no_pause(seconds: float) -> None:
+    pytest.fail("nothing may be sent again")
+
+
 class Sequel(httpx.BaseTransport):
     """Answers in a fixed order; an exception is raised."""
 
@@ -208,7 +212,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("method", ["POST", "DELETE"])
     def test_a_write_is_not_repeated_after_it_was_sent(self, method: str) -> None:
-        transport = RetryingTransport(Sequel(502, 200), pause=pytest.fail)
+        transport = RetryingTransport(Sequel(502, 200), pause=no_pause)
         assert transport.handle_request(httpx.Request(method, URL)).status_code == 502
 
     def test_a_write_that_never_left_is_repeated(self) -> None:
@@ -216,7 +220,7 @@ class TestRetries:
         assert transport.handle_request(httpx.Request("POST", URL)).status_code == 201
 
     def test_a_time_out_is_not_repeated(self) -> None:
-        transport = RetryingTransport(Sequel(httpx.ReadTimeout, 200), pause=pytest.fail)
+        transport = RetryingTransport(Sequel(httpx.ReadTimeout, 200), pause=no_pause)
         with pytest.raises(httpx.ReadTimeout):
             transport.handle_request(httpx.Request("GET", URL))
 

@@ -5,4 +5,4 @@ from __future__ import annotations
 from goldloop.evaluation.gates.base import Gate
 from goldloop.plugins import Plugins
 
-gates: Plugins[Gate] = Plugins("gate", __name__, Gate)
+gates: Plugins[Gate] = Plugins("gate", __name__, Gate)  # type: ignore[type-abstract]

@@ -1,0 +1,160 @@
+"""How fast training goes: timed step by step, without a wait for the device.
+
+On a CPU a step ends when the host has done it. On a GPU the host runs ahead, so each step's end is a CUDA
+event in the stream, read once it has passed. Evaluation and checkpoints lie between `pause` and the next
+`resume` and do not count; the first steps (allocation, autotuning) are told apart as warm-up.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import torch
+
+_WARMUP_SHARE = 10
+_MOST_WARMUP = 5
+_KEPT_EVENTS = 256
+
+Totals = Callable[[Sequence[float]], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How fast a run went, warm-up left out; over all processes, except for `step_*` and memory.
+
+    Attributes:
+        samples_per_second: examples trained on.
+        tokens_per_second: real tokens; None for images, as the next two.
+        padded_tokens_per_second: tokens with padding.
+        useful_token_share: real tokens of all, in [0, 1].
+        step_p50, step_p95: seconds per step, median and 95th percentile.
+        data_wait_share: share of the time that the step waited for its data, in [0, 1].
+        peak_memory_bytes: most that this process held: allocated on the GPU, else resident in memory.
+        steps, samples: how many were timed, warm-up left out.
+        seconds: how long they took.
+        warmup_steps, warmup_seconds: what was left out.
+    """
+
+    samples_per_second: float
+    tokens_per_second: float | None
+    padded_tokens_per_second: float | None
+    useful_token_share: float | None
+    step_p50: float
+    step_p95: float
+    data_wait_share: float
+    peak_memory_bytes: int
+    steps: int
+    samples: int
+    seconds: float
+    warmup_steps: int
+    warmup_seconds: float
+
+
+class Meter:
+    """Times the steps of one process.
+
+    Args:
+        device: what computes.
+        clock: seconds, for a device that the host does not run ahead of.
+    """
+
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._cuda = device.type == "cuda"
+        self._device = device
+        self._clock = clock
+        self._last: Any = None
+        self._spans: deque[tuple[Any, Any]] = deque()
+        self._seconds: list[float] = []
+        self._counts: list[tuple[int, int, int, float]] = []
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def resume(self) -> None:
+        """From here on time counts."""
+        self._last = self._mark()
+
+    def pause(self) -> None:
+        """From here on time does not count, until `resume`."""
+        self._last = None
+
+    def step(self, examples: int, tokens: int, padded_tokens: int, wait: float) -> None:
+        """A step has ended.
+
+        Args:
+            examples, tokens, padded_tokens: what this process worked on.
+            wait: seconds for which it waited for its data.
+        """
+        mark = self._mark()
+        if self._last is None:
+            raise RuntimeError("a step was timed before resume()")
+        self._spans.append((self._last, mark))
+        self._last = mark
+        self._counts.append((examples, tokens, padded_tokens, wait))
+        self._settle(_KEPT_EVENTS)
+
+    def summary(self, totals: Totals = lambda values: values) -> Throughput | None:
+        """The figures so far; None where no step was timed.
+
+        Args:
+            totals: sums figures over processes.
+        """
+        if self._cuda:
+            torch.cuda.synchronize(self._device)
+        self._settle(0)
+        if not self._seconds:
+            return None
+        warmup = min(_MOST_WARMUP, len(self._seconds) // _WARMUP_SHARE)
+        timed = self._seconds[warmup:]
+        seconds = max(sum(timed), sys.float_info.min)
+        counts = numpy.asarray(self._counts[warmup:], dtype=numpy.float64)
+        wait = float(counts[:, 3].sum())
+        samples, tokens, padded = totals(counts[:, :3].sum(axis=0).tolist())
+        return Throughput(
+            samples_per_second=samples / seconds,
+            tokens_per_second=tokens / seconds if padded else None,
+            padded_tokens_per_second=padded / seconds if padded else None,
+            useful_token_share=tokens / padded if padded else None,
+            step_p50=float(numpy.percentile(timed, 50)),
+            step_p95=float(numpy.percentile(timed, 95)),
+            data_wait_share=min(wait / seconds, 1.0),
+            peak_memory_bytes=self._peak_memory(),
+            steps=len(timed),
+            samples=round(samples),
+            seconds=seconds,
+            warmup_steps=warmup,
+            warmup_seconds=sum(self._seconds[:warmup]),
+        )
+
+    def _mark(self) -> Any:
+        if not self._cuda:
+            return self._clock()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def _settle(self, keep: int) -> None:
+        """Turn the oldest marks into seconds; those kept back may not have passed on the device yet."""
+        while len(self._spans) > keep:
+            start, end = self._spans[0]
+            if self._cuda and not end.query():
+                return
+            self._spans.popleft()
+            self._seconds.append(start.elapsed_time(end) / 1000 if self._cuda else end - start)
+
+    def _peak_memory(self) -> int:
+        if self._cuda:
+            return torch.cuda.max_memory_allocated(self._device)
+        if sys.platform == "win32":
+            import psutil
+
+            return int(psutil.Process().memory_info().peak_wset)
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
