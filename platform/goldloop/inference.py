@@ -18,7 +18,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,17 +173,24 @@ class Predictor:
 
     def _prepare(
         self, contents: Sequence[bytes | str], first: int
-    ) -> Iterator[Mapping[str, Any] | GoldloopError]:
+    ) -> list[Mapping[str, Any] | GoldloopError]:
         places = range(first, first + len(contents))
         if self.task.modality == "text":
             # A fast tokenizer must not be used from two threads at once.
             with self._tokenizing:
-                yield from list(map(self._prepare_one, contents, places))
-        elif len(contents) == 1:
-            yield self._prepare_one(contents[0], first)
-        else:
-            with ThreadPoolExecutor(_THREADS) as pool:
-                yield from pool.map(self._prepare_one, contents, places)
+                return self._prepare_texts(contents, places)
+        if len(contents) == 1:
+            return [self._prepare_one(contents[0], first)]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(self._prepare_one, contents, places))
+
+    def _prepare_texts(
+        self, contents: Sequence[bytes | str], places: Sequence[int]
+    ) -> list[Mapping[str, Any] | GoldloopError]:
+        if all(isinstance(content, str) for content in contents):
+            with suppress(ItemError):
+                return list(self.task.prepare(self.model, [{"text": text} for text in contents]))
+        return [self._prepare_one(content, place) for content, place in zip(contents, places, strict=True)]
 
     def _prepare_one(self, content: bytes | str, place: int) -> Mapping[str, Any] | GoldloopError:
         try:
@@ -211,7 +218,9 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError("the folder holds no model of goldloop's", where=file, found=error.strerror) from error
+        raise ModelError(
+            "the folder holds no model of goldloop's", where=file, found=error.strerror
+        ) from error
     except ValueError as error:
         raise ModelError("the model's description cannot be read", where=file, found=str(error)) from error
     kinds = {"task": dict, "settings": dict, "facts": dict, "files": dict}

@@ -1,7 +1,7 @@
 """Sources of items: one file per kind, `sql_query.py` for `kind: sql-query`.
 
-    from goldloop.connectors import connectors
-    for item in connectors.create({"kind": "files", "url": "photos/**/*.jpg"}).items(): ...
+from goldloop.connectors import connectors
+for item in connectors.create({"kind": "files", "url": "photos/**/*.jpg"}).items(): ...
 """
 
 from __future__ import annotations

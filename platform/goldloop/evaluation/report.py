@@ -1,11 +1,53 @@
-"""What is known of a model on one split of one dataset version."""
+"""What is known of a model on one split of one dataset version, and how it is found out.
+
+    rows -> predict, a chunk at a time -> Judged, one per item -> figures with intervals -> Report
+
+<folder>/
+  report.json     all of it; `Report.load` reads it
+  report.html     the same for people: one page, nothing loaded from elsewhere
+  confusion.png   where the task has a confusion matrix
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from goldloop.errors import ModelError
+from goldloop.records import Prediction
+from goldloop.tasks.base import Task
+
+if TYPE_CHECKING:
+    from goldloop.evaluation.gates.base import Verdict
+
+REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
+PICTURE_FILE = "confusion.png"
+
+Predict = Callable[[Sequence[bytes | str]], list[Prediction[Any]]]
+Content = Callable[[str], bytes | str | None]
+"""Content key -> an image's bytes or a text; None where it is not at hand."""
+
+_CHUNK_ITEMS = 256
+_CHUNK_BYTES = 64 * 2**20
+
+
+def _as_json(value: Any) -> Any:
+    """Targets as JSON gives them back, so that a report that was read equals the one that was written."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(part) for part in value]
+    return value
+
+
+Target = Annotated[Any, BeforeValidator(_as_json)]
 
 
 class Estimate(BaseModel):
@@ -22,14 +64,28 @@ class Estimate(BaseModel):
 
 
 class Judged(BaseModel):
-    """One item of the split: what was expected and what the model said, in the task's own form."""
+    """One item of the split: what was expected and what the model said, in the task's own form.
+
+    `agreement` is the task's, in [0, 1]: 1 if the answer is right.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
-    expected: Any
-    predicted: Any
+    expected: Target
+    predicted: Target
     confidence: float
+    agreement: float
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the answer is not wholly right."""
+        return self.agreement < 1
+
+    @property
+    def badness(self) -> float:
+        """How surely the model was how wrong, in [0, 1]."""
+        return self.confidence * (1 - self.agreement)
 
 
 class Report(BaseModel):
@@ -37,9 +93,10 @@ class Report(BaseModel):
 
     Attributes:
         name: the recipe's name.
-        model: which model: its run id.
-        version: digest of the dataset version.
+        model: which model, such as `signs/3`.
+        version: which dataset version, such as `signs@DIGEST`.
         split: which split.
+        task: the task's configuration, with its classes.
         metric: the figure that chooses between models.
         metrics: every figure of the task's `score`, with intervals.
         classes: class names in id order.
@@ -47,6 +104,7 @@ class Report(BaseModel):
         confusion: rows expected, columns predicted, in id order; counts. Empty where the task has none.
         items: every item judged, ordered by key.
         left_out: keys that could not be judged fairly -> reason (the model's own suggestion was shown).
+        seconds: how long the model took to answer, its loading left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +113,7 @@ class Report(BaseModel):
     model: str
     version: str
     split: str
+    task: Mapping[str, Any]
     metric: str
     metrics: Mapping[str, Estimate]
     classes: tuple[str, ...]
@@ -62,3 +121,227 @@ class Report(BaseModel):
     confusion: tuple[tuple[int, ...], ...]
     items: tuple[Judged, ...]
     left_out: Mapping[str, str]
+    seconds: float
+
+    @property
+    def items_per_second(self) -> float:
+        """How fast the model answered."""
+        return len(self.items) / max(self.seconds, 1e-9)
+
+    def wrong(self) -> list[Judged]:
+        """The items judged wrongly, the most confident first."""
+        found = (item for item in self.items if item.wrong)
+        return sorted(found, key=lambda item: (-item.badness, item.key))
+
+    def headline(self) -> str:
+        """One line: the figure that chooses, its interval and over how many items."""
+        figure = self.metrics[self.metric]
+        return (
+            f"{self.split} {self.metric} {figure.value:.3f} "
+            f"({figure.low:.3f} to {figure.high:.3f}) on {len(self.items)} items"
+        )
+
+    def save(self, folder: Path, verdicts: Sequence[Verdict] = (), content: Content | None = None) -> None:
+        """Write the report's folder; what was there before is replaced by the whole of it.
+
+        Args:
+            folder: where.
+            verdicts: what the gates said, for the page.
+            content: gives the page texts and pictures of the items judged wrongly.
+        """
+        from goldloop.evaluation.page import page
+        from goldloop.evaluation.picture import confusion_picture
+
+        picture = confusion_picture(self.confusion, self.classes) if self.confusion else None
+        files = {
+            REPORT_FILE: self.model_dump_json(indent=1).encode() + b"\n",
+            PAGE_FILE: page(self, verdicts, picture, content).encode(),
+            **({PICTURE_FILE: picture} if picture is not None else {}),
+        }
+        _replace_folder(folder, files)
+
+    @classmethod
+    def load(cls, folder: Path) -> Report:
+        """The report in a folder.
+
+        Raises:
+            ModelError: there is none, or it cannot be read.
+        """
+        file = folder / REPORT_FILE
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise ModelError("there is no report", where=file, found=error.strerror) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ModelError(
+                "the report cannot be read",
+                where=file,
+                found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+                remedy="Remove its folder and evaluate again",
+            ) from error
+
+
+def evaluate(
+    task: Task[Any],
+    rows: Iterable[Mapping[str, Any]],
+    predict: Predict,
+    *,
+    name: str,
+    model: str,
+    version: str,
+    split: str,
+    own_models: Collection[str] = (),
+) -> Report:
+    """Judge a model by the rows of a split, in bounded memory.
+
+    Args:
+        task: with the classes of the dataset version.
+        rows: each with `key`, the content (`image` or `text`), the target's columns and `shown_models`.
+        predict: answers a list of image bytes or texts, in order.
+        name: the recipe's name.
+        model: which model.
+        version: which dataset version the rows are of.
+        split: which split of it.
+        own_models: names under which the model's suggestions may have been shown to annotators; items
+            where they were say nothing about it and are left out.
+
+    Raises:
+        ModelError: nothing is left to judge the model by.
+    """
+    from goldloop.evaluation.significance import intervals
+
+    judged: list[Judged] = []
+    left_out: dict[str, str] = {}
+    seconds = 0.0
+    for chunk in _chunks(task, _fair(rows, frozenset(own_models), left_out)):
+        began = time.perf_counter()
+        predictions = predict([content for _, content, _ in chunk])
+        seconds += time.perf_counter() - began
+        for (key, _, expected), prediction in zip(chunk, predictions, strict=True):
+            judged.append(_judge(task, key, expected, prediction))
+    if not judged:
+        raise _nothing_to_judge(version, split, len(left_out))
+    judged.sort(key=lambda item: item.key)
+    predicted = [item.predicted for item in judged]
+    expected = [item.expected for item in judged]
+    return Report(
+        name=name,
+        model=model,
+        version=version,
+        split=split,
+        task=task.config.model_dump(mode="json", by_alias=True),
+        metric=task.metric,
+        metrics=intervals(task, predicted, expected),
+        classes=task.classes,
+        per_class=task.per_class(predicted, expected),
+        confusion=task.confusion(predicted, expected),
+        items=tuple(judged),
+        left_out=left_out,
+        seconds=seconds,
+    )
+
+
+def _fair(
+    rows: Iterable[Mapping[str, Any]], own_models: frozenset[str], left_out: dict[str, str]
+) -> Iterator[Mapping[str, Any]]:
+    for row in _undecoded(rows):
+        shown = own_models & set(row.get("shown_models") or ())
+        if shown:
+            names = ", ".join(sorted(shown))
+            left_out[row["key"]] = f"an annotator was shown what {names} suggested"
+        else:
+            yield row
+
+
+def _undecoded(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """The same rows; images in a `datasets.Dataset` stay the bytes of their files."""
+    import datasets
+
+    if isinstance(rows, datasets.Dataset) and isinstance(rows.features.get("image"), datasets.Image):
+        undecoded: Iterable[Mapping[str, Any]] = rows.cast_column("image", datasets.Image(decode=False))
+        return undecoded
+    return rows
+
+
+def _chunks(
+    task: Task[Any], rows: Iterable[Mapping[str, Any]]
+) -> Iterator[list[tuple[str, bytes | str, Any]]]:
+    """Key, content and expected target of rows, as many at once as fit in memory."""
+    chunk: list[tuple[str, bytes | str, Any]] = []
+    size = 0
+    for row in rows:
+        content = _content(row[task.modality], row["key"])
+        chunk.append((row["key"], content, task.from_row(row)))
+        size += len(content)
+        if len(chunk) == _CHUNK_ITEMS or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _content(value: Any, key: str) -> bytes | str:
+    """A text, or an image's bytes, also out of an undecoded `datasets.Image` cell."""
+    if isinstance(value, str | bytes):
+        return value
+    if value.get("bytes") is not None:
+        return bytes(value["bytes"])
+    try:
+        return Path(value["path"]).read_bytes()
+    except OSError as error:
+        raise ModelError(
+            "an image of the dataset version is missing", where=f"item {key}", found=str(error)
+        ) from error
+
+
+def _judge(task: Task[Any], key: str, expected: Any, prediction: Prediction[Any]) -> Judged:
+    return Judged(
+        key=key,
+        expected=expected,
+        predicted=prediction.target,
+        confidence=prediction.confidence,
+        agreement=task.agreement(prediction.target, expected),
+    )
+
+
+def _nothing_to_judge(version: str, split: str, left_out: int) -> ModelError:
+    if left_out:
+        return ModelError(
+            "no item of the split can judge the model fairly",
+            where=f"{version} {split}",
+            found=f"{left_out} items, on all of which its own suggestion was shown",
+            remedy="Label more items without pre-annotations",
+        )
+    return ModelError(
+        "there is nothing in the split to judge a model by",
+        where=f"{version} {split}",
+        found="no items",
+        remedy=f"Label more items, or give `{split}` a larger share in `dataset.split`",
+    )
+
+
+def _replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        for name, data in files.items():
+            with (aside / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.replace(former)
+        aside.replace(folder)
+    except OSError as error:
+        raise ModelError(
+            "the report cannot be written",
+            where=folder,
+            found=error.strerror,
+            remedy="Make room on the disk, or move the workspace",
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)

@@ -8,6 +8,7 @@ GET /model      which model this is           GET /metrics for Prometheus      G
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +64,7 @@ def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastA
         config: the recipe's `serving:`.
     """
     metrics = _Metrics()
-    busy = asyncio.Lock()
+    busy = threading.Lock()
 
     app = FastAPI(title=f"goldloop {model}", version=__version__)
 
@@ -98,8 +99,7 @@ def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastA
         start = time.perf_counter()
         limit = config.max_request_megabytes * 1_000_000
         contents = await contents_of(request, predictor.task.modality, limit)
-        async with busy:
-            answers = await asyncio.to_thread(_answer, predictor, contents, config.max_batch)
+        answers = await asyncio.to_thread(_answer, predictor, contents, config.max_batch, busy)
         for answer in answers:
             metrics.items.labels("refused" if answer.error else "answered").inc()
         metrics.seconds.observe(time.perf_counter() - start)
@@ -108,13 +108,17 @@ def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastA
     return app
 
 
-def _answer(predictor: Predictor, contents: Sequence[bytes | str], batch: int) -> list[Answer]:
-    """An answer for each; content that cannot be read fails alone."""
+def _answer(
+    predictor: Predictor, contents: Sequence[bytes | str], batch: int, busy: threading.Lock
+) -> list[Answer]:
+    """An answer for each, one request at a time; content that cannot be read fails alone."""
+    with busy:
+        results = predictor.predict_each(contents, batch)
     return [
         Answer(error=str(result))
         if isinstance(result, GoldloopError)
         else Answer(prediction=result.target, confidence=result.confidence, scores=dict(result.scores))
-        for result in predictor.predict_each(contents, batch)
+        for result in results
     ]
 
 

@@ -87,7 +87,9 @@ class Meter:
         """A step has ended.
 
         Args:
-            examples, tokens, padded_tokens: what this process worked on.
+            examples: how many this process worked on.
+            tokens: real ones of its texts.
+            padded_tokens: with padding.
             wait: seconds for which it waited for its data.
         """
         mark = self._mark()
@@ -134,7 +136,8 @@ class Meter:
     def _mark(self) -> Any:
         if not self._cuda:
             return self._clock()
-        event = torch.cuda.Event(enable_timing=True)
+        cuda: Any = torch.cuda
+        event = cuda.Event(enable_timing=True)
         event.record()
         return event
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from goldloop.evaluation.report import Report
+from goldloop.evaluation.report import Judged, Report
 from goldloop.plugins import Plugin, PluginConfig
+
+MOST_EXAMPLES = 20
 
 
 class GateConfig(PluginConfig):
@@ -35,7 +38,11 @@ class Verdict(BaseModel):
 
 
 class Gate(Plugin):
-    """A condition that a model must meet."""
+    """A condition that a model must meet.
+
+    Laws, held by the contract suite: a perfect model passes a gate that `example_config` describes, an
+    awful one does not; a figure that the report lacks is a refusal that names those it has.
+    """
 
     Config = GateConfig
 
@@ -46,4 +53,24 @@ class Gate(Plugin):
         Args:
             report: the challenger's, on the test split.
             champion: the present champion's on the same items; None while there is no champion.
+
+        Raises:
+            ModelError: the two reports are not about the same items.
         """
+
+    @classmethod
+    @abstractmethod
+    def example_config(cls, metric: str) -> dict[str, Any]:
+        """A recipe's entry under `gates:`, for a task whose figure is `metric`."""
+
+
+def lacks(gate: str, metric: str, report: Report) -> Verdict:
+    """The verdict of a gate that asks for a figure which the report does not have."""
+    known = ", ".join(sorted(report.metrics))
+    explanation = f"the report has no figure {metric!r}, only {known}"
+    return Verdict(gate=gate, passed=False, figure=None, explanation=explanation)
+
+
+def keys(items: list[Judged]) -> tuple[str, ...]:
+    """The content keys of the first of these items."""
+    return tuple(item.key for item in items[:MOST_EXAMPLES])

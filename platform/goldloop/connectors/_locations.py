@@ -1,0 +1,109 @@
+"""Addresses of files anywhere, by fsspec."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Any
+
+from goldloop.connectors._content import without_secrets
+from goldloop.errors import ItemError, PluginError, SourceError
+
+_EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
+
+
+@dataclass
+class Location:
+    """A file system and a path or glob in it.
+
+    Attributes:
+        system: of fsspec.
+        path: without the protocol.
+        url: as it was given.
+        listing: what the system told of each file found.
+    """
+
+    system: Any
+    path: str
+    url: str
+    listing: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def find(self) -> list[str]:
+        """Every file of the folder or glob, or the file itself.
+
+        Raises:
+            SourceError: it cannot be listed.
+        """
+        try:
+            if any(character in self.path for character in "*?["):
+                found = self.system.glob(self.path, detail=True)
+            else:
+                found = self.system.find(self.path, detail=True)
+        except FileNotFoundError:
+            found = {}
+        except Exception as error:
+            # Drivers raise what their services do: OSError, ClientError, HTTP errors.
+            raise self.failure(error) from error
+        self.listing = {path: info for path, info in found.items() if info.get("type") != "directory"}
+        return list(self.listing)
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            ItemError: it cannot be read.
+        """
+        try:
+            return bytes(self.system.cat_file(path))
+        except Exception as error:
+            # As above: one file that fails must not stop the rest.
+            raise ItemError("the file cannot be read", found=_said(error)) from error
+
+    def uri(self, path: str) -> str:
+        """The full address of a path: a POSIX path for local files, else with its protocol."""
+        protocol = self.system.protocol
+        name = protocol if isinstance(protocol, str) else protocol[0]
+        if name in ("file", "local"):
+            return path
+        return path if "://" in path else str(self.system.unstrip_protocol(path))
+
+    def beside(self, name: str) -> str:
+        """The path of a file named relative to this one."""
+        if "://" in name:
+            return str(self.system._strip_protocol(name))
+        return name if name.startswith("/") else posixpath.join(posixpath.dirname(self.path), name)
+
+    def failure(self, error: Exception) -> SourceError:
+        """What to raise when the source as a whole cannot be read."""
+        return SourceError(
+            "the source cannot be read",
+            where=without_secrets(self.url),
+            found=_said(error),
+            remedy="Check the address, and the credentials in the driver's own environment variables",
+        )
+
+
+def locate(url: str) -> Location:
+    """The file system and path that a URL means; a relative path starts at the current folder.
+
+    Raises:
+        PluginError: the driver's package is not installed.
+        SourceError: no such protocol.
+    """
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        package = next((name for name in _EXTRAS if name in str(error)), None)
+        remedy = f"`pip install 'goldloop[{_EXTRAS[package]}]'`" if package else f"{error}"
+        raise PluginError("a driver is not installed", where=without_secrets(url), remedy=remedy) from error
+    except ValueError as error:
+        raise SourceError("unknown kind of address", where=without_secrets(url), found=str(error)) from error
+    return Location(system, path, url)
+
+
+def _said(error: Exception) -> str:
+    """An error in a line, without what could be a secret."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return without_secrets(" ".join(text.split()))[:300]

@@ -1,0 +1,111 @@
+"""A report as one page of HTML that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldloop.evaluation.report import Content, Report
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from goldloop.evaluation.gates.base import Verdict
+
+_MOST_WRONG = 60
+_LONGEST_TEXT = 600
+_THUMBNAIL = 144
+
+
+@dataclass(frozen=True, slots=True)
+class _Mistake:
+    """An item judged wrongly, as the page shows it."""
+
+    key: str
+    expected: str
+    predicted: str
+    confidence: float
+    text: str | None
+    picture: str | None
+
+
+def page(
+    report: Report,
+    verdicts: Sequence[Verdict] = (),
+    picture: bytes | None = None,
+    content: Content | None = None,
+) -> str:
+    """A report as HTML.
+
+    Args:
+        report: what to show.
+        verdicts: what the gates said.
+        picture: the confusion matrix as PNG.
+        content: gives texts and pictures of the items judged wrongly, of which the worst are shown.
+    """
+    wrong = report.wrong()
+    return _template().render(
+        report=report,
+        headline=report.metrics[report.metric],
+        verdicts=verdicts,
+        picture=_data_uri("image/png", picture) if picture is not None else None,
+        mistakes=[_mistake(item, content) for item in wrong[:_MOST_WRONG]],
+        wrong=len(wrong),
+        count=len(report.items),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _mistake(item: Any, content: Content | None) -> _Mistake:
+    shown = content(item.key) if content is not None else None
+    text = shown if isinstance(shown, str) else None
+    if text is not None and len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT] + " …"
+    return _Mistake(
+        key=item.key,
+        expected=_words(item.expected),
+        predicted=_words(item.predicted),
+        confidence=item.confidence,
+        text=text,
+        picture=_thumbnail(shown) if isinstance(shown, bytes) else None,
+    )
+
+
+def _words(target: Any) -> str:
+    return target if isinstance(target, str) else json.dumps(target, ensure_ascii=False)
+
+
+def _thumbnail(image: bytes) -> str | None:
+    """A small upright copy as a data URI; None where the bytes are no image that can be drawn."""
+    from PIL import Image, ImageOps
+
+    buffer = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            opened.draft("RGB", (_THUMBNAIL * 2, _THUMBNAIL * 2))
+            small = ImageOps.exif_transpose(opened).convert("RGB")
+        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        small.save(buffer, format="JPEG", quality=80)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return _data_uri("image/jpeg", buffer.getvalue())
+
+
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

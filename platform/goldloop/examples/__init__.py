@@ -1,0 +1,1 @@
+"""Example data that goldloop can write anywhere without a download, and the quickstart that uses it."""

@@ -1,0 +1,207 @@
+"""One training run, from a dataset's splits to a model folder: start it again and it goes on where it was.
+
+<folder>/
+  checkpoints/    the last and the best, while the run goes on
+  metrics.jsonl   losses and evaluations, one line each, in the order of steps
+  model/          the best weights on the validation split, as `Predictor.load` reads them
+  run.json        configuration, versions, hardware, seed, commit, throughput, result; there when finished
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from goldloop.errors import TrainingError
+from goldloop.inference import save_model
+from goldloop.tasks.base import Model, Task
+from goldloop.training.checkpoint import Checkpoints
+from goldloop.training.config import TrainingConfig
+from goldloop.training.data import PreparedSplit, rows_digest
+from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.events import Evaluated, Event, Note, StepLogged
+from goldloop.training.record import Run, commit, hardware, packages
+from goldloop.training.session import Session
+from goldloop.training.validation import Validation, targets_of, unseen_classes
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["Evaluated", "Event", "Note", "Run", "StepLogged", "train"]
+
+
+def train(
+    task: Task[Any],
+    config: TrainingConfig,
+    splits: Mapping[str, datasets.Dataset],
+    folder: Path,
+    cache: Path,
+    facts: Mapping[str, Any],
+    on_event: Callable[[Event], None] = lambda event: None,
+    *,
+    checkpoint_seconds: float = 60.0,
+) -> Run:
+    """Train a model, or go on with a run that was stopped, or return one that is finished.
+
+    A run that was stopped at any moment ends with the same weights as one that was not: on a CPU to the bit.
+
+    Args:
+        task: with the classes of the dataset version.
+        config: how.
+        splits: `train`, and `validation` if there is one: rows with `key`, content and target columns.
+        folder: of this run alone; the same arguments belong in the same folder.
+        cache: for what can be made again.
+        facts: what the model is made from; kept with it. JSON values.
+        on_event: called as the run goes on, in the main process only.
+        checkpoint_seconds: at most so long, and the steps to the next reading of the loss, between two
+            checkpoints; there is one at each evaluation too.
+
+    Raises:
+        TrainingError: nothing to train on, a loss that is no number, or a folder that cannot be used.
+        ModelError: the checkpoint to start from does not fit.
+    """
+    started = time.perf_counter()
+    rows, held_out = _checked(task, splits)
+    identity = _identity(task, config, rows, held_out)
+    finished = Run.read(folder, identity)
+    if finished is not None:
+        return finished
+    accelerator = make_accelerator(config)
+    tell = on_event if accelerator.is_main_process else lambda event: None
+    _make_folder(folder)
+    model = _fresh_model(task, config, rows)
+    with accelerator.local_main_process_first():
+        data = PreparedSplit.prepare(task, model, rows, cache)
+        validation = None
+        if held_out is not None:
+            prepared = PreparedSplit.prepare(task, model, held_out, cache)
+            validation = Validation(task, prepared, targets_of(task, held_out))
+    for text in _notes(task, rows, data, model, validation):
+        tell(Note(text))
+    _seed(config.seed, device_specific=True)
+    engine = Engine(task, model, config, data, accelerator)
+    checkpoints = Checkpoints(folder / "checkpoints", engine)
+    standing = checkpoints.restore(identity)
+    if standing.done:
+        tell(Note(f"goes on from step {standing.done} of {engine.total}"))
+    session = Session(engine, checkpoints, standing, validation, folder / "metrics.jsonl", tell, started)
+    session.go(checkpoint_seconds)
+    return _finish(session, folder, identity, facts)
+
+
+def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, Any]) -> Run:
+    engine, standing = session.engine, session.standing
+    accelerator = engine.accelerator
+    weights = session.checkpoints.best_weights(standing)
+
+    def totals(values: Any) -> Any:
+        # In float32, the widest that every device has; counts stay exact to 16 million per process.
+        return accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").tolist()
+
+    throughput = session.meter.summary(totals)
+    run = Run(
+        id=folder.name,
+        folder=folder,
+        metric=engine.task.metric,
+        value=standing.best.get(engine.task.metric),
+        metrics=standing.best,
+        chosen="last" if standing.best_step is None else "best",
+        throughput=throughput,
+        seconds=session.seconds,
+        epochs=-(-standing.done // engine.steps_per_epoch),
+        steps=standing.done,
+    )
+    if accelerator.is_main_process:
+        network = accelerator.unwrap_model(engine.network)
+        model = Model(network, engine.model.processor, engine.model.settings)
+        save_model(run.model, engine.task, model, facts, weights)
+        made_by = {
+            "facts": dict(facts),
+            "task": engine.task.config.model_dump(mode="json", by_alias=True),
+            "training": engine.config.model_dump(mode="json", by_alias=True),
+            "seed": engine.config.seed,
+            "precision": accelerator.mixed_precision,
+            "packages": packages(),
+            "hardware": hardware(accelerator.device, accelerator.num_processes),
+            "commit": commit(),
+        }
+        run.write(identity, made_by)
+        session.checkpoints.remove()
+    accelerator.wait_for_everyone()
+    return run
+
+
+def _checked(
+    task: Task[Any], splits: Mapping[str, datasets.Dataset]
+) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """The training rows, and the validation rows if there are any."""
+    rows, held_out = splits.get("train"), splits.get("validation")
+    if rows is None or not len(rows):
+        raise TrainingError(
+            "there is nothing to train on",
+            where="the training split",
+            found="no items",
+            remedy="Label more items, or give `train` a larger share in `dataset.split`",
+        )
+    return rows, held_out if held_out is not None and len(held_out) else None
+
+
+def _identity(
+    task: Task[Any],
+    config: TrainingConfig,
+    rows: datasets.Dataset,
+    held_out: datasets.Dataset | None,
+) -> str:
+    parts = [
+        task.config.model_dump(mode="json", by_alias=True),
+        config.model_dump(mode="json", by_alias=True),
+        rows_digest(task, rows),
+        None if held_out is None else rows_digest(task, held_out),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError("the run's folder cannot be made", where=folder, found=error.strerror) from error
+
+
+def _fresh_model(task: Task[Any], config: TrainingConfig, rows: datasets.Dataset) -> Model:
+    _seed(config.seed, device_specific=False)
+    texts = rows["text"][:] if task.modality == "text" else ()
+    return task.model(config.checkpoint_argument(), texts=texts, settings=config.model_settings())
+
+
+def _seed(seed: int, *, device_specific: bool) -> None:
+    from accelerate.utils import set_seed
+
+    set_seed(seed % 2**32, device_specific=device_specific)
+
+
+def _notes(
+    task: Task[Any],
+    rows: datasets.Dataset,
+    data: PreparedSplit,
+    model: Model,
+    validation: Validation | None,
+) -> list[str]:
+    notes = []
+    missing = unseen_classes(task, targets_of(task, rows))
+    if missing:
+        notes.append("no training example of " + ", ".join(map(repr, missing)))
+    if data.truncated:
+        length = model.settings.get("max_length")
+        notes.append(f"{data.truncated} of {len(data)} texts are longer than {length} tokens and were cut")
+    if validation is None:
+        notes.append(
+            "the validation split is empty: the last weights are kept, and nothing stops the run early"
+        )
+    return notes

@@ -1,0 +1,203 @@
+"""From one step to the next: reading losses, scoring, saving, stopping early."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from goldloop.errors import TrainingError
+from goldloop.training.checkpoint import Checkpoints, Standing
+from goldloop.training.engine import Engine, Step
+from goldloop.training.events import Evaluated, Event, Note, StepLogged
+from goldloop.training.throughput import Meter
+from goldloop.training.validation import Validation
+
+LOG_EVERY = 10
+"""Steps between two readings of the loss; the only ones at which the host waits for the device."""
+
+_NAMED_KEYS = 8
+
+
+class Session:
+    """One process's share of a run, from where it stands.
+
+    Args:
+        engine: trains; stands where the last checkpoint left it.
+        checkpoints: where to save.
+        standing: what the last checkpoint says beside its tensors.
+        validation: what to score on, if there is anything.
+        metrics_file: one line per reading of the loss and per evaluation.
+        tell: hears every event.
+        started: when this session began, by `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        checkpoints: Checkpoints,
+        standing: Standing,
+        validation: Validation | None,
+        metrics_file: Path,
+        tell: Callable[[Event], None],
+        started: float,
+    ) -> None:
+        self.engine = engine
+        self.checkpoints = checkpoints
+        self.standing = standing
+        self.validation = validation
+        self.meter = Meter(engine.accelerator.device)
+        self._lines = _Lines(metrics_file, standing.logged, engine.accelerator.is_main_process)
+        self._tell = tell
+        self._before = standing.seconds
+        self._started = started
+        self._pending: list[Step] = []
+        self._read_at = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, over all sessions of the run."""
+        return self._before + time.perf_counter() - self._started
+
+    def _stopped_early(self) -> bool:
+        stopping = self.engine.config.early_stopping
+        return stopping is not None and self.standing.waited >= stopping.patience
+
+    def go(self, checkpoint_seconds: float) -> None:
+        """Train to the end, or until early stopping.
+
+        Args:
+            checkpoint_seconds: at most so long between two checkpoints, up to the next reading of the loss.
+
+        Raises:
+            TrainingError: a loss that is no number; names the items.
+        """
+        if self._stopped_early():
+            return
+        saved = self._read_at = time.perf_counter()
+        self.meter.resume()
+        with closing(self.engine.steps()) as steps:
+            for step in steps:
+                self.meter.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
+                self._pending.append(step)
+                pause = self._pauses_at(step.number)
+                if not pause and step.number % LOG_EVERY:
+                    continue
+                self._read_losses()
+                late = self._agreed(time.perf_counter() - saved >= checkpoint_seconds)
+                if pause or late:
+                    self.meter.pause()
+                    if pause and self.validation is not None:
+                        self._evaluate(self.validation, step)
+                    self._save(step)
+                    saved = self._read_at = time.perf_counter()
+                    self.meter.resume()
+                if self._stopped_early():
+                    break
+
+    def _pauses_at(self, number: int) -> bool:
+        every = self.engine.config.evaluate_every or self.engine.steps_per_epoch
+        return number % every == 0 or number == self.engine.total
+
+    def _read_losses(self) -> None:
+        """Read what the device has found since the last time: here alone the host waits for it."""
+        steps, self._pending = self._pending, []
+        found = torch.stack(
+            [
+                torch.stack([step.loss.float() for step in steps]),
+                torch.stack([~step.finite for step in steps]).float(),
+            ]
+        )
+        losses, wrong = self.engine.accelerator.reduce(found, reduction="sum").tolist()
+        now = time.perf_counter()
+        for step, is_wrong in zip(steps, wrong, strict=True):
+            if is_wrong:
+                raise _not_finite(step)
+        examples = sum(step.examples for step in steps)
+        last = steps[-1]
+        event = StepLogged(
+            step=last.number,
+            total=self.engine.total,
+            epoch=last.epoch,
+            loss=sum(loss * step.examples for loss, step in zip(losses, steps, strict=True)) / examples,
+            learning_rate=last.learning_rate,
+            samples_per_second=examples / max(now - self._read_at, 1e-9),
+        )
+        self._read_at = now
+        self._lines.add(asdict(event))
+        self._tell(event)
+
+    def _evaluate(self, validation: Validation, step: Step) -> None:
+        metrics = validation.score(self.engine)
+        value = metrics[self.engine.task.metric]
+        standing, stopping = self.standing, self.engine.config.early_stopping
+        best = standing.best_step is None or value > standing.best[self.engine.task.metric]
+        if best:
+            self.checkpoints.save_best(step.number)
+            standing.best_step, standing.best = step.number, metrics
+        rise = stopping.minimum_rise if stopping is not None else 0.0
+        if standing.reference is None or value > standing.reference + rise:
+            standing.reference, standing.waited = value, 0
+        else:
+            standing.waited += 1
+        event = Evaluated(step=step.number, epoch=step.epoch, metrics=metrics, best=best)
+        self._lines.add(asdict(event))
+        self._tell(event)
+        if self._stopped_early():
+            self._tell(Note(f"stopped early: no rise in {standing.waited} evaluations"))
+
+    def _save(self, step: Step) -> None:
+        self.standing.done = step.number
+        self.standing.seconds = self.seconds
+        self.standing.logged = self._lines.flush()
+        self.checkpoints.save(self.standing)
+
+    def _agreed(self, wish: bool) -> bool:
+        """The main process's answer: all must save at the same step."""
+        if self.engine.accelerator.num_processes == 1:
+            return wish
+        from accelerate.utils import broadcast_object_list
+
+        return bool(broadcast_object_list([wish])[0])
+
+
+class _Lines:
+    """The metrics file; lines of steps that a killed session did after its last checkpoint are dropped."""
+
+    def __init__(self, path: Path, kept: int, writes: bool) -> None:
+        self._path = path
+        self._writes = writes
+        if writes:
+            with path.open("ab") as file:
+                file.truncate(kept)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        if self._writes:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def flush(self) -> int:
+        """Bytes that are on the disk now."""
+        if not self._writes:
+            return 0
+        with self._path.open("ab") as file:
+            os.fsync(file.fileno())
+        return self._path.stat().st_size
+
+
+def _not_finite(step: Step) -> TrainingError:
+    named = ", ".join(step.keys[:_NAMED_KEYS])
+    more = len(step.keys) - _NAMED_KEYS
+    return TrainingError(
+        "the loss or its gradient is no number any more",
+        where=f"step {step.number}",
+        found=f"items {named}" + (f" and {more} more" if more > 0 else ""),
+        remedy="Look at these items; lower `learning_rate`, or train with `precision: no`",
+    )

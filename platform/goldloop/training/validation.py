@@ -1,0 +1,69 @@
+"""Scoring a model on a split while it is trained, by the path that answers in production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from goldloop.inference import answer
+from goldloop.records import Prediction
+from goldloop.tasks.base import Batch, Model, Task
+from goldloop.training.data import PreparedSplit, target_columns
+from goldloop.training.engine import Engine, prefetched
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class Validation:
+    """One split to score on.
+
+    Args:
+        task: what is scored.
+        data: the split, prepared.
+        expected: its true targets, in the same order.
+    """
+
+    def __init__(self, task: Task[Any], data: PreparedSplit, expected: Sequence[Any]) -> None:
+        self.task = task
+        self.data = data
+        self.expected = expected
+
+    def score(self, engine: Engine) -> dict[str, float]:
+        """Every figure of the task's `score`; the items are shared out between the processes."""
+        accelerator = engine.accelerator
+        network = accelerator.unwrap_model(engine.network)
+        network.eval()
+        model = Model(network, engine.model.processor, engine.model.settings)
+        size = max(engine.config.batch_size // engine.config.gradient_accumulation, 1)
+        batches = self.data.in_order(size)
+        # Processes that share a network must all ask it equally often; a second answer replaces the first.
+        batches += batches[:1] * (-len(batches) % accelerator.num_processes)
+        batches = batches[accelerator.process_index :: accelerator.num_processes]
+        answers: list[tuple[int, Prediction[Any]]] = []
+        for positions, batch in zip(batches, prefetched(self._gathers(batches)), strict=True):
+            predictions = answer(self.task, model, batch, accelerator.device)
+            answers += zip(positions, predictions, strict=True)
+        if accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            answers = gather_object(answers)
+        predicted = {position: prediction.target for position, prediction in answers}
+        return self.task.score([predicted[place] for place in range(len(self.expected))], self.expected)
+
+    def _gathers(self, batches: Sequence[list[int]]) -> Iterator[Callable[[], Batch]]:
+        for positions in batches:
+            yield partial(self.data.batch, positions)
+
+
+def targets_of(task: Task[Any], rows: datasets.Dataset) -> list[Any]:
+    """The targets of a split, in order."""
+    chosen = rows.select_columns(["key", *target_columns(task)])
+    return [task.from_row(row) for row in chosen]
+
+
+def unseen_classes(task: Task[Any], targets: Sequence[Any]) -> list[str]:
+    """Classes that none of these targets has; empty for a task type whose answers have no classes."""
+    counted = task.per_class(targets, targets)
+    return [name for name, figures in counted.items() if not figures["support"]]

@@ -1,0 +1,28 @@
+"""Train on many processes.
+
+accelerate launch --config_file configs/accelerate/many-gpus.yaml scripts/train.py RECIPE [training.epochs=3]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from accelerate import PartialState
+
+import goldloop
+
+
+def main() -> None:
+    """Train the model of a recipe on the latest version of its dataset."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("recipe", help="a YAML file")
+    parser.add_argument("overrides", nargs="*", help="such as training.epochs=3")
+    arguments = parser.parse_args()
+    run = goldloop.train(goldloop.load(arguments.recipe, arguments.overrides))
+    if PartialState().is_main_process:
+        print(f"{run.folder}: {run.summary()}")
+    PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

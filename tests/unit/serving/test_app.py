@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from goldloop.errors import ServingError
+from goldloop.inference import Predictor
+from goldloop.serving.app import create_app
+from goldloop.serving.config import ServingConfig
+from goldloop.serving.listen import listen
+from goldloop.tasks import tasks
+
+FACTS = {"name": "pets", "run": "abc", "version": "pets@123"}
+
+
+def _client(kind: str, **settings) -> TestClient:
+    task = tasks.create(tasks.get(kind).example_config())
+    torch.manual_seed(0)
+    predictor = Predictor(task, task.example_model(), FACTS, "cpu")
+    return TestClient(create_app(predictor, "pets/1", ServingConfig(**settings)))
+
+
+@pytest.fixture(scope="module")
+def images() -> TestClient:
+    return _client("image-classification")
+
+
+@pytest.fixture(scope="module")
+def texts() -> TestClient:
+    return _client("text-classification")
+
+
+def _png(red: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), (red, 10, 10)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_one_image_is_answered(images):
+    answer = images.post("/predict", files={"image": ("a.png", _png(9))}).json()
+    assert answer["model"] == "pets/1"
+    (said,) = answer["predictions"]
+    assert said["prediction"] in ("circle", "square", "triangle")
+    assert sum(said["scores"].values()) == pytest.approx(1, abs=1e-4)
+    assert said["error"] is None
+
+
+def test_many_images_are_answered_in_order(images):
+    pictures = [_png(shade) for shade in range(0, 250, 50)]
+    together = images.post("/predict", files=[("image", ("x.png", each)) for each in pictures]).json()
+    alone = [images.post("/predict", files={"image": each}).json()["predictions"][0] for each in pictures]
+    assert len(together["predictions"]) == len(pictures)
+    for one, other in zip(together["predictions"], alone, strict=True):
+        assert one["prediction"] == other["prediction"]
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
+
+
+def test_an_image_that_cannot_be_read_fails_alone(images):
+    files = [("image", ("good.png", _png(1))), ("image", ("bad.png", b"not an image"))]
+    good, bad = images.post("/predict", files=files).json()["predictions"]
+    assert good["error"] is None
+    assert bad["prediction"] is None
+    assert bad["error"]
+
+
+def test_texts_are_answered_as_json_and_as_a_form(texts):
+    one = texts.post("/predict", json={"text": "hello"}).json()["predictions"]
+    two = texts.post("/predict", json={"texts": ["hello", "\N{PILE OF POO}\r\n"]}).json()["predictions"]
+    form = texts.post("/predict", data={"text": "hello"}).json()["predictions"]
+    file = texts.post("/predict", files={"file": "hello".encode("utf-8-sig")}).json()["predictions"]
+    assert (len(one), len(two)) == (1, 2)
+    assert one[0]["prediction"] == two[0]["prediction"] == form[0]["prediction"] == file[0]["prediction"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"json": {"txt": "a"}},
+        {"json": {"texts": []}},
+        {"json": {"texts": ["a", 3]}},
+        {"json": ["a"]},
+        {"content": b"{", "headers": {"Content-Type": "application/json"}},
+        {"content": b"a", "headers": {"Content-Type": "text/plain"}},
+        {"files": {"file": b"\xff\xfe"}},
+    ],
+)
+def test_what_is_no_request_is_refused_with_what_was_expected(texts, request_):
+    response = texts.post("/predict", **request_)
+    assert response.status_code == 422
+    assert response.json()["error"]
+
+
+def test_a_text_for_an_image_model_is_refused(images):
+    response = images.post("/predict", json={"text": "a"})
+    assert response.status_code == 422
+    assert "curl -F" in response.json()["error"]
+
+
+def test_a_request_that_is_too_large_is_refused():
+    client = _client("text-classification", max_request_megabytes=1)
+    response = client.post("/predict", json={"text": "x" * 1_100_000})
+    assert response.status_code == 422
+    assert "too large" in response.json()["error"]
+
+
+def test_health_readiness_model_metrics_and_openapi(images):
+    assert images.get("/health").json() == {"status": "ok"}
+    assert images.get("/ready").json()["model"] == "pets/1"
+    assert images.get("/model").json()["version"] == "pets@123"
+    images.post("/predict", files={"image": _png(3)})
+    assert 'goldloop_items_total{outcome="answered"}' in images.get("/metrics").text
+    document = images.get("/openapi.json").json()
+    assert "multipart/form-data" in document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert images.get("/docs").status_code == 200
+
+
+def test_requests_at_the_same_time_get_their_own_answers(texts):
+    words = [f"word number {number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda word: texts.post("/predict", json={"text": word}).json(), words))
+    alone = [texts.post("/predict", json={"text": word}).json() for word in words]
+    for one, other in zip(answers, alone, strict=True):
+        assert one["predictions"][0]["confidence"] == pytest.approx(
+            other["predictions"][0]["confidence"], abs=1e-6
+        )
+
+
+def test_a_port_that_is_taken_is_a_clear_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServingError, match="--port"):
+            listen(None, "127.0.0.1", port, lambda url: None)
+
+
+def test_the_server_answers_over_the_wire_and_ends_on_sigterm():
+    program = (
+        "from fastapi import FastAPI\nfrom goldloop.serving.listen import listen\n"
+        "app = FastAPI()\n"
+        "@app.get('/health')\ndef health(): return {}\n"
+        "listen(app, '127.0.0.1', 0, lambda url: print(url, flush=True))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        url = process.stdout.readline().strip()
+        assert httpx.get(f"{url}/health", timeout=30, trust_env=False).status_code == 200
+        process.terminate()
+        assert process.wait(timeout=30) in (0, -15)

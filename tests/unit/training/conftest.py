@@ -1,0 +1,91 @@
+"""Two real tasks with tiny data, made from their own examples, and tiny networks to train on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
+from goldloop.training.config import TrainingConfig
+
+VIT = {
+    "model_type": "vit",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 16,
+    "patch_size": 8,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+BERT = {
+    "model_type": "bert",
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+
+
+@dataclass(frozen=True)
+class Material:
+    """A task, its examples as dataset rows, and settings that learn them."""
+
+    task: Task[Any]
+    rows: datasets.Dataset
+    network: dict[str, Any]
+
+    def config(self, **fields: Any) -> TrainingConfig:
+        chosen = {
+            "checkpoint": {"from-config": self.network},
+            "batch_size": 8,
+            "epochs": 2,
+            "learning_rate": 5e-3,
+            "precision": "no",
+            "early_stopping": None,
+            "warmup": 0.0,
+            **fields,
+        }
+        return TrainingConfig.model_validate(chosen)
+
+    def split(self, start: int, stop: int) -> datasets.Dataset:
+        return self.rows.select(range(start, stop))
+
+    def splits(self) -> dict[str, datasets.Dataset]:
+        return {"train": self.rows, "validation": self.rows.select(range(0, len(self.rows), 2))}
+
+
+def material(kind: str, network: dict[str, Any]) -> Material:
+    task = tasks.create(tasks.get(kind).example_config())
+    features = {**task.features(), "key": datasets.Value("string")}
+    rows = [
+        {
+            "key": example.item.key,
+            task.modality: {"bytes": example.content, "path": None} if example.content else example.item.text,
+            **task.to_row(example.target),
+        }
+        for example in task.examples()
+    ]
+    return Material(task, datasets.Dataset.from_list(rows, features=datasets.Features(features)), network)
+
+
+@pytest.fixture(scope="session")
+def images() -> Material:
+    return material("image-classification", VIT)
+
+
+@pytest.fixture(scope="session")
+def texts() -> Material:
+    return material("text-classification", BERT)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"

@@ -1,0 +1,97 @@
+"""Runs in processes of their own: killed with no warning, and spread over two."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+PROGRAM = Path(__file__).with_name("program.py")
+ACCELERATE = Path(__file__).resolve().parents[3] / "configs" / "accelerate"
+
+
+def start(*arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
+    command = [sys.executable, *launcher, str(PROGRAM), *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def end(process: subprocess.Popen, expected: int = 0) -> None:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == expected, output
+
+
+def outcome(folder: Path) -> tuple[bytes, list[dict]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("samples_per_second", None)
+    return (folder / "model" / "model.safetensors").read_bytes(), lines
+
+
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [
+        ("images", [("--kill-at", 5), ("--kill-in", 3)]),
+        ("texts", [("--kill-at", 8), ("--kill-in", 4)]),
+    ],
+)
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(kind, kills, tmp_path):
+    cache = tmp_path / "cache"
+    undisturbed = start(kind, tmp_path / "undisturbed", cache)
+    killed = [start(kind, tmp_path / kill[0], cache, *kill) for kill in kills]
+    end(undisturbed)
+    for process in killed:
+        end(process, -signal.SIGKILL)
+    assert not any((tmp_path / name / "run.json").exists() for name, _ in kills)
+    again = [start(kind, tmp_path / name, cache) for name, _ in kills]
+    for process in again:
+        end(process)
+    for name, _ in kills:
+        assert outcome(tmp_path / name) == outcome(tmp_path / "undisturbed"), name
+
+
+def test_two_processes_give_what_one_gives(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1")
+    launcher = (*launcher, f"--master_port={port}")
+    one = start("images", tmp_path / "one", tmp_path / "cache-1", "--no-augmentation", "--parts", 2)
+    two = start("images", tmp_path / "two", tmp_path / "cache-2", "--no-augmentation", launcher=launcher)
+    end(one)
+    end(two)
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["hardware"]["processes"] == 2
+    _, alone = outcome(tmp_path / "one")
+    _, spread = outcome(tmp_path / "two")
+    assert [line["step"] for line in spread] == [line["step"] for line in alone]
+    losses = [[line["loss"] for line in lines if "loss" in line] for lines in (spread, alone)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("two", "one")]
+    for name, value in weights[1].items():
+        if not name.endswith("key.bias"):
+            torch.testing.assert_close(weights[0][name], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["cpu", "one-gpu", "many-gpus", "fsdp2"])
+def test_an_accelerate_configuration_is_one_that_accelerate_reads(name):
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+
+    config = load_config_from_file(str(ACCELERATE / f"{name}.yaml"))
+    assert isinstance(config, ClusterConfig)
+    assert config.mixed_precision == "no", "the recipe decides the precision"
+    assert config.use_cpu == (name == "cpu")
+    assert (config.num_processes > 1) == (name in ("many-gpus", "fsdp2"))
+
+
+def test_every_accelerate_configuration_is_tested():
+    assert {path.stem for path in ACCELERATE.glob("*.yaml")} == {"cpu", "one-gpu", "many-gpus", "fsdp2"}
