@@ -74,7 +74,7 @@ def train(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool
     from goldloop.loop import train
 
     run = train(_load(recipe, overrides), progress=progress())
-    _show(as_json, run.facts(), {"run": run.id, "result": run.summary(), "folder": run.folder})
+    _show(as_json, asdict(run), {"run": run.id, "result": run.summary(), "folder": run.folder})
 
 
 def predict(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:

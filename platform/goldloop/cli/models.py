@@ -35,7 +35,7 @@ def models(
             model.ref,
             ", ".join(model.aliases),
             model.metric,
-            f"{model.value:.4f}",
+            "-" if model.value is None else f"{model.value:.4f}",
             model.version,
             model.created_at,
         )

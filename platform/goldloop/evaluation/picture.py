@@ -19,7 +19,8 @@ def confusion_picture(confusion: Sequence[Sequence[int]], classes: Sequence[str]
     """A PNG of a confusion matrix.
 
     A cell's colour is its share of its row, so that rare classes are seen as well as common ones, on a
-    scale of square roots, so that the few errors of a good model are seen too. Counts are written in the cells where they can be read, names at the axes up to 120 classes.
+    scale of square roots, so that the few errors of a good model are seen too. Counts are written in the
+    cells where they can be read, names at the axes up to 120 classes.
 
     Args:
         confusion: counts `(C, C)`, rows expected, columns predicted.
@@ -89,6 +90,8 @@ def _png(figure: Any) -> bytes:
     with warnings.catch_warnings():
         # A script that the font lacks is drawn as boxes; the page beside the picture has the names in full.
         warnings.filterwarnings("ignore", message=r"(?s).*Glyph .* missing from font", category=UserWarning)
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message="Matplotlib currently does not support", category=UserWarning
+        )
         figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()

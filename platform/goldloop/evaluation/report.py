@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,9 +33,6 @@ PICTURE_FILE = "confusion.png"
 Predict = Callable[[Sequence[bytes | str]], list[Prediction[Any]]]
 Content = Callable[[str], bytes | str | None]
 """Content key -> an image's bytes or a text; None where it is not at hand."""
-
-_CHUNK_ITEMS = 256
-_CHUNK_BYTES = 64 * 2**20
 
 
 def _as_json(value: Any) -> Any:
@@ -209,12 +206,13 @@ def evaluate(
     Raises:
         ModelError: nothing is left to judge the model by.
     """
+    from goldloop.evaluation.rows import chunks, fair
     from goldloop.evaluation.significance import intervals
 
     judged: list[Judged] = []
     left_out: dict[str, str] = {}
     seconds = 0.0
-    for chunk in _chunks(task, _fair(rows, frozenset(own_models), left_out)):
+    for chunk in chunks(task, fair(rows, frozenset(own_models), left_out)):
         began = time.perf_counter()
         predictions = predict([content for _, content, _ in chunk])
         seconds += time.perf_counter() - began
@@ -240,59 +238,6 @@ def evaluate(
         left_out=left_out,
         seconds=seconds,
     )
-
-
-def _fair(
-    rows: Iterable[Mapping[str, Any]], own_models: frozenset[str], left_out: dict[str, str]
-) -> Iterator[Mapping[str, Any]]:
-    for row in _undecoded(rows):
-        shown = own_models & set(row.get("shown_models") or ())
-        if shown:
-            names = ", ".join(sorted(shown))
-            left_out[row["key"]] = f"an annotator was shown what {names} suggested"
-        else:
-            yield row
-
-
-def _undecoded(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """The same rows; images in a `datasets.Dataset` stay the bytes of their files."""
-    import datasets
-
-    if isinstance(rows, datasets.Dataset) and isinstance(rows.features.get("image"), datasets.Image):
-        undecoded: Iterable[Mapping[str, Any]] = rows.cast_column("image", datasets.Image(decode=False))
-        return undecoded
-    return rows
-
-
-def _chunks(
-    task: Task[Any], rows: Iterable[Mapping[str, Any]]
-) -> Iterator[list[tuple[str, bytes | str, Any]]]:
-    """Key, content and expected target of rows, as many at once as fit in memory."""
-    chunk: list[tuple[str, bytes | str, Any]] = []
-    size = 0
-    for row in rows:
-        content = _content(row[task.modality], row["key"])
-        chunk.append((row["key"], content, task.from_row(row)))
-        size += len(content)
-        if len(chunk) == _CHUNK_ITEMS or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _content(value: Any, key: str) -> bytes | str:
-    """A text, or an image's bytes, also out of an undecoded `datasets.Image` cell."""
-    if isinstance(value, str | bytes):
-        return value
-    if value.get("bytes") is not None:
-        return bytes(value["bytes"])
-    try:
-        return Path(value["path"]).read_bytes()
-    except OSError as error:
-        raise ModelError(
-            "an image of the dataset version is missing", where=f"item {key}", found=str(error)
-        ) from error
 
 
 def _judge(task: Task[Any], key: str, expected: Any, prediction: Prediction[Any]) -> Judged:

@@ -193,8 +193,8 @@ def _class_counts(ids: Counts, weights: Counts) -> tuple[Values, Values, Values]
     predicted, expected = ids
     size = int(ids.max()) + 1
     hit = predicted == expected
-    tables = [
-        numpy.stack([numpy.bincount(place, weights=row, minlength=size) for row in chosen])
+    tables: list[Values] = [
+        numpy.array([numpy.bincount(place, weights=row, minlength=size) for row in chosen], dtype=float)
         for place, chosen in ((expected[hit], weights[:, hit]), (predicted, weights), (expected, weights))
     ]
     return tables[0], tables[1], tables[2]

@@ -30,4 +30,4 @@ def ordered(items: Sequence[Item], selection: Selection, confidences: Confidence
 
 def _draw(seed: int, key: str) -> bytes:
     """A place in a random order that depends on seed and content alone, not on what else there is."""
-    return hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return hashlib.sha256(f"selection:{seed}:{key}".encode()).digest()

@@ -52,7 +52,7 @@ class NoWorseThanChampion(Gate):
             return Verdict(gate=gate, passed=True, figure=figure, explanation=explanation)
         if not {item.key for item in report.items} & {item.key for item in champion.items}:
             explanation = (
-                f"{metric} {figure:.3f} cannot be compared with {champion.model}, as no item judges both fairly"
+                f"{metric} {figure:.3f} cannot be compared with {champion.model}: no item judges both fairly"
             )
             return Verdict(gate=gate, passed=False, figure=figure, explanation=explanation)
         found = compare(tasks.create(report.task), report, champion, metric)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from goldloop.dataset.config import Split
+from goldloop.dataset.splits import split_of
+from goldloop.labeling.config import Selection
+from goldloop.labeling.selection import ordered
+from goldloop.records import Item, content_key
+
+
+def _items(count: int) -> list[Item]:
+    keys = [content_key(str(number).encode()) for number in range(count)]
+    return [
+        Item(key=key, modality="text", uri=key, group=key, source="s", text="t", media_type="text/plain")
+        for key in keys
+    ]
+
+
+def test_a_random_order_is_the_same_each_time_and_differs_by_seed():
+    items = _items(50)
+    one = ordered(items, Selection(), None)
+    assert ordered(items[::-1], Selection(), None) == one
+    assert ordered(items, Selection(seed=1), None) != one
+    assert sorted(one, key=lambda item: item.key) == sorted(items, key=lambda item: item.key)
+
+
+def test_the_order_of_some_items_does_not_depend_on_which_others_there_are():
+    items = _items(50)
+    few = ordered(items[:20], Selection(), None)
+    assert [item for item in ordered(items, Selection(), None) if item in few] == few
+
+
+def test_what_is_sent_first_says_nothing_about_the_split():
+    first = ordered(_items(4000), Selection(), None)[:1000]
+    share = sum(split_of(item.group, Split()) == "train" for item in first) / len(first)
+    assert 0.75 < share < 0.85
+
+
+def test_the_least_sure_come_first():
+    items = _items(5)
+    confidence = {item.key: number / 10 for number, item in enumerate(items)}
+
+    def confidences(asked):
+        return [confidence[item.key] for item in asked]
+
+    assert ordered(items, Selection(strategy="uncertainty"), confidences) == items
+    assert ordered(items, Selection(strategy="uncertainty"), None) == ordered(items, Selection(), None)
