@@ -33,13 +33,27 @@ def version_digest(
     digest = hashlib.sha256()
     digest.update(_line({"format": FORMAT, "task": task, "classes": list(classes)}))
     for key, split, target in sorted(rows, key=lambda row: row[0]):
-        digest.update(_line({"key": key, "split": split, "target": dict(target)}))
+        digest.update(_row_line(key, split, target))
     return digest.hexdigest()
 
 
+def row_digest(key: str, split: str, target: Mapping[str, Any]) -> str:
+    """SHA-256 in hex of one row's line: tells which row it is when the version's digest does not fit."""
+    return hashlib.sha256(_row_line(key, split, target)).hexdigest()
+
+
 def canonical(value: Any) -> bytes:
-    """A JSON value in its one canonical form."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """A JSON value in its one canonical form.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot say.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def _row_line(key: str, split: str, target: Mapping[str, Any]) -> bytes:
+    return _line({"key": key, "split": split, "target": dict(target)})
 
 
 def _line(value: Any) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from goldloop.errors import AnnotationError
-from goldloop.quality.agreement import pairwise_agreement
+from goldloop.quality.agreement import Agreement, agreement_of, pairwise_agreement
 from goldloop.records import Annotation, Item, Label, Outcome
 from goldloop.tasks.base import ConsensusPolicy, Task
 
@@ -20,10 +21,12 @@ class Settlement:
     Attributes:
         labels: of the items that have one, by key.
         outcomes: one per item, by key: `labelled`, `imported`, `open`, `disputed`, `skipped` or `rejected`.
+        agreement: over all items that were answered twice or more, disputed ones included.
     """
 
     labels: tuple[Label[Any], ...]
     outcomes: tuple[Outcome, ...]
+    agreement: Agreement
 
 
 def settle(
@@ -50,59 +53,81 @@ def settle(
         acts[annotation.key].append(annotation)
     labels: list[Label[Any]] = []
     outcomes: list[Outcome] = []
+    compared: list[Sequence[Any]] = []
     for item in sorted(items, key=lambda item: item.key):
-        result = _settle_item(task, item, _latest(acts[item.key]), policy, annotators_per_item)
+        try:
+            targets = _answers(task, item, acts[item.key])
+            compared.append(list(targets.values()))
+            result = _settle_item(task, item, acts[item.key], targets, policy, annotators_per_item)
+        except AnnotationError as error:
+            result = Outcome(subject=item.key, outcome="rejected", reason=str(error))
         if isinstance(result, Label):
             labels.append(result)
             name = "imported" if result.provenance == "imported" else "labelled"
             result = Outcome(subject=item.key, outcome=name)
         outcomes.append(result)
-    return Settlement(tuple(labels), tuple(outcomes))
+    return Settlement(tuple(labels), tuple(outcomes), agreement_of(task, compared))
+
+
+def _answers(task: Task[Any], item: Item, acts: Iterable[Annotation]) -> dict[str, Any]:
+    """Annotator -> target, in the order of the annotators' names."""
+    return {act.annotator: task.decode(act.results, item) for act in _latest(acts) if not act.cancelled}
 
 
 def _settle_item(
-    task: Task[Any], item: Item, acts: Sequence[Annotation], policy: ConsensusPolicy, needed: int
+    task: Task[Any],
+    item: Item,
+    acts: Sequence[Annotation],
+    targets: Mapping[str, Any],
+    policy: ConsensusPolicy,
+    needed: int,
 ) -> Label[Any] | Outcome:
-    answers = [act for act in acts if not act.cancelled]
-    if not answers:
-        return _unanswered(item, acts, needed)
-    try:
-        targets = {act.annotator: task.decode(act.results, item) for act in answers}
-    except AnnotationError as error:
-        return Outcome(subject=item.key, outcome="rejected", reason=str(error))
-    if len(answers) < needed:
-        return Outcome(subject=item.key, outcome="open", reason=f"{len(answers)} of {needed} annotators")
-    target = task.consensus(list(targets.values()), policy)
+    if not targets:
+        return _unanswered(task, item, acts, needed)
+    if len(targets) < needed:
+        return Outcome(subject=item.key, outcome="open", reason=f"{len(targets)} of {needed} annotators")
+    answers = list(targets.values())
+    target = task.consensus(answers, policy)
     if target is None:
-        return Outcome(subject=item.key, outcome="disputed", reason=_votes(targets))
-    shown = sorted({act.shown_model for act in answers if act.shown_model is not None})
+        return Outcome(subject=item.key, outcome="disputed", reason=_votes(answers))
+    # Who has once seen a model's answer has seen it, in whichever act that was.
+    shown = {act.shown_model for act in acts if act.annotator in targets and act.shown_model is not None}
     return Label(
         key=item.key,
         target=target,
-        annotators=tuple(sorted(targets)),
-        agreement=pairwise_agreement(task, list(targets.values())),
+        annotators=tuple(targets),
+        agreement=pairwise_agreement(task, answers),
         provenance="human-over-prediction" if shown else "human",
-        shown_models=tuple(shown),
+        shown_models=tuple(sorted(shown)),
     )
 
 
-def _unanswered(item: Item, acts: Sequence[Annotation], needed: int) -> Label[Any] | Outcome:
+def _unanswered(
+    task: Task[Any], item: Item, acts: Sequence[Annotation], needed: int
+) -> Label[Any] | Outcome:
     if item.label_use == "imported" and item.label is not None:
+        task.to_row(item.label)  # refuses a label that means nothing to the task as it is now
         return Label(key=item.key, target=item.label, annotators=(), agreement=None, provenance="imported")
     if acts:
-        return Outcome(subject=item.key, outcome="skipped", reason=f"skipped by {len(acts)}")
+        return Outcome(subject=item.key, outcome="skipped", reason=f"skipped by {len(_latest(acts))}")
     return Outcome(subject=item.key, outcome="open", reason=f"0 of {needed} annotators")
 
 
 def _latest(acts: Iterable[Annotation]) -> list[Annotation]:
     """The last act of each annotator, by annotator."""
     last: dict[str, Annotation] = {}
-    for act in sorted(acts, key=lambda act: (act.updated_at, act.id)):
+    for act in sorted(acts, key=lambda act: (_moment(act.updated_at), act.id)):
         last[act.annotator] = act
     return [last[annotator] for annotator in sorted(last)]
 
 
-def _votes(targets: Mapping[str, Any]) -> str:
-    texts = [str(target) for target in targets.values()]
-    counted = sorted({(-texts.count(text), text) for text in texts})
-    return "annotators disagree: " + ", ".join(f"{text} {-count}" for count, text in counted)
+def _moment(written: str) -> datetime:
+    """A time to compare by: as text, `12:00:00Z` would come after `12:00:00.5Z`."""
+    moment = datetime.fromisoformat(written)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _votes(answers: Sequence[Any]) -> str:
+    votes = Counter(str(answer) for answer in answers)
+    counted = sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))
+    return "annotators disagree: " + ", ".join(f"{text} {count}" for text, count in counted)

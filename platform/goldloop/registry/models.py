@@ -63,7 +63,7 @@ class Registry:
                 tracked = self._connection.run(name, run)
                 source = self._keep(tracked, folder)
                 tags = tags_of(run, version, metric, value)
-                client.create_modelentry_of(name, source, tracked.info.run_id, tags)
+                client.create_model_version(name, source, tracked.info.run_id, tags)
                 found = [model for model in self._of(name) if model.run == run]
             if CHAMPION not in found[0].aliases:
                 client.set_registered_model_alias(name, CHALLENGER, str(found[0].number))
@@ -293,7 +293,7 @@ class Registry:
         return sorted(models, key=lambda model: model.number)
 
     def _get(self, name: str, number: int) -> ModelVersion:
-        return entry_of(self._connection.client.get_modelentry_of(name, str(number)), self._aliases(name))
+        return entry_of(self._connection.client.get_model_version(name, str(number)), self._aliases(name))
 
     def _by_alias(self, name: str, alias: str) -> ModelVersion | None:
         with self._connection.failures():
