@@ -11,6 +11,8 @@ handed its own section of the recipe and the plain values of `records.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from goldloop import __version__, wiring
@@ -30,6 +32,8 @@ from goldloop.workspace import Workspace
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
     from goldloop.evaluation.report import Report
+    from goldloop.training.config import TrainingConfig
+    from goldloop.training.events import Event
     from goldloop.training.run import Run
 
 SILENT = Silent()
@@ -212,7 +216,6 @@ def train(
         TrainingError: the recipe has no `training:`, or the run cannot go on.
     """
     from goldloop.dataset import certificate
-    from goldloop.training.run import train as fit
 
     workspace = workspace or Workspace.open()
     if recipe.training is None:
@@ -221,31 +224,19 @@ def train(
             where=recipe.name,
             remedy="Add `training: {checkpoint: ...}` to it",
         )
+    version = wiring.version_of(workspace, recipe.name, on)
+    run_id = digest_of([version.digest, wiring.fields(recipe)["training"], __version__])[:12]
+    if not wiring.is_main_process():
+        return _fit(recipe.training, workspace, version, run_id, {}, lambda event: None)
     with workspace.lock(recipe.name):
-        version = wiring.version_of(workspace, recipe.name, on)
         certificate.require(version.folder)
-        task = tasks.create(recipe.task).with_classes(version.classes)
-        recipe_fields = wiring.fields(recipe)
-        run_id = digest_of([version.digest, recipe_fields["task"], recipe_fields["training"], __version__])[
-            :12
-        ]
-        facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": recipe_fields}
+        facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
         progress.say(f"train: run {run_id} on {version.ref}")
-        with (
-            wiring.tracking(workspace).run(recipe.name, run_id, facts) as record,
-            progress.track("train") as advance,
-        ):
-            splits = {split: version.dataset(split) for split in ("train", "validation")}
-            folder = workspace.runs / recipe.name / run_id
-            finished = fit(
-                task,
-                recipe.training,
-                splits,
-                folder,
-                workspace.cache,
-                facts,
-                record.listen(progress, advance),
-            )
+        steps = recipe.training.epochs * ceil(version.counts["train"] / recipe.training.batch_size)
+        tracked = wiring.tracking(workspace).run(recipe.name, run_id, facts)
+        with tracked as record, progress.track("train", steps) as advance:
+            heard = record.listen(progress, advance)
+            finished = _fit(recipe.training, workspace, version, run_id, facts, heard)
             record.finish(finished)
         model = wiring.registry(workspace).register(
             recipe.name,
@@ -257,6 +248,22 @@ def train(
         )
     progress.say(f"train: {model.ref}, {finished.summary()}")
     return finished
+
+
+def _fit(
+    config: TrainingConfig,
+    workspace: Workspace,
+    version: Version,
+    run_id: str,
+    facts: Mapping[str, Any],
+    heard: Callable[[Event], None],
+) -> Run:
+    """Train on a version that holds, in this process as one of those that do so together."""
+    from goldloop.training.run import train as fit
+
+    splits = {split: version.dataset(split) for split in ("train", "validation")}
+    folder = workspace.runs / version.name / run_id
+    return fit(tasks.create(version.task), config, splits, folder, workspace.cache, facts, heard)
 
 
 def evaluate(
@@ -287,14 +294,14 @@ def evaluate(
     entry = wiring.registry(workspace).find(model)
     with workspace.lock(entry.name):
         version = wiring.version_of(workspace, entry.name, on)
-        folder = workspace.runs / entry.name / entry.run / "reports" / f"{version.digest[:12]}-{split}"
+        folder = wiring.report_folder(workspace, entry, version.ref, split)
         if (folder / "report.json").exists():
             return reports.Report.load(folder)
         certificate.require(version.folder)
         progress.say(f"evaluate: {entry.ref} on {version.ref} {split}")
         predictor = wiring.predictor(workspace, entry)
         report = reports.evaluate(
-            predictor.task,
+            tasks.create(version.task),
             version.dataset(split),
             predictor.predict,
             name=entry.name,
@@ -303,7 +310,7 @@ def evaluate(
             split=split,
             own_models={entry.ref},
         )
-        report.save(folder)
+        report.save(folder, content=wiring.contents(workspace, entry.name))
     progress.say(f"evaluate: {report.headline()}")
     return report
 
@@ -344,6 +351,8 @@ def promote(
         if champion is not None and champion.number != entry.number:
             rival = evaluate(champion.ref, on=report.version, workspace=workspace, progress=progress)
         verdicts = tuple(gates.create(gate).judge(report, rival) for gate in recipe.gates)
+        folder = wiring.report_folder(workspace, entry, report.version, report.split)
+        report.save(folder, verdicts, wiring.contents(workspace, entry.name))
         try:
             entry = registry.promote(entry, verdicts, report, override=override)
         except GateRefused as error:

@@ -5,9 +5,12 @@ Slow packages (mlflow, torch, the SDK) are imported by the function that needs t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.catalog.content import items_of
 from goldloop.errors import ModelError
 from goldloop.recipe import Recipe
 from goldloop.records import Item
@@ -99,6 +102,28 @@ def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
     from goldloop.inference import Predictor
 
     return Predictor.load(registry(workspace).download(model))
+
+
+def is_main_process() -> bool:
+    """Whether this is the one of several training processes that locks, tracks and registers."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:
+    """Where a model's report on a split of `NAME@DIGEST` lies."""
+    return workspace.runs / model.name / model.run / "reports" / f"{version.rpartition('@')[2]}-{split}"
+
+
+def contents(workspace: Workspace, recipe: str) -> Callable[[str], bytes | str | None]:
+    """How a report's page finds the image or text of a content key."""
+
+    def find(key: str) -> bytes | str | None:
+        with workspace.engine.connect() as connection:
+            states = ("current", "gone", "superseded")
+            found = next(items_of(connection, recipe, states, keys={key}), None)
+        return None if found is None else content(workspace, found)
+
+    return find
 
 
 def content(workspace: Workspace, item: Item) -> bytes | str:

@@ -34,7 +34,7 @@ labeling: {{annotators_per_item: 2}}
 dataset: {{split: {{train: 0.6, validation: 0.2, test: 0.2}}}}
 training:
   checkpoint: {{from-config: {{model_type: bert, hidden_size: 32, intermediate_size: 64,
-    num_hidden_layers: 1, num_attention_heads: 2, vocab_size: 200}}}}
+    num_hidden_layers: 1, num_attention_heads: 2, vocab_size: 300}}}}
   epochs: 4
   batch_size: 8
   learning_rate: 5.0e-3

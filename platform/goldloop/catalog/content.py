@@ -78,7 +78,7 @@ def items_of(
         connection: the catalog.
         recipe: the recipe's name.
         states: which of `current`, `gone`, `superseded`.
-        keys: only these.
+        keys: only these, a few hundred at most.
     """
     query = select(items).where(items.c.recipe == recipe, items.c.state.in_(states)).order_by(items.c.key)
     for row in connection.execute(query):

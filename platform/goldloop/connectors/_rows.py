@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -104,9 +104,10 @@ def _record(values: list[str], columns: tuple[str, ...], number: int, line: int)
     return Row(number, line, dict(zip(columns, values, strict=True)), columns)
 
 
-def _lines(file: IO[bytes]) -> Iterable[str]:
+def _lines(file: IO[bytes]) -> Iterator[str]:
     """Text lines with their ends as they are; bytes that are no UTF-8 become lone surrogates."""
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield from text
 
 
 def _check_header(columns: tuple[str, ...], location: Location) -> None:

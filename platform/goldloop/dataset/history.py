@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from goldloop.dataset.shards import flush
+from goldloop.dataset.durable import flush, write_text
 from goldloop.errors import VersionError
 
 LOG = "log.jsonl"
@@ -42,10 +42,9 @@ def commits(folder: Path) -> list[Commit]:
         VersionError: the log cannot be read.
     """
     path = folder / LOG
-    number = 0
-    found = []
+    found: list[Commit] = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for line in path.read_text(encoding="utf-8").splitlines():
             fields = json.loads(line)
             found.append(Commit(**{**fields, "classes": tuple(fields["classes"])}))
     except FileNotFoundError:
@@ -53,7 +52,7 @@ def commits(folder: Path) -> list[Commit]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VersionError(
             "the log of versions cannot be read",
-            where=f"{path}, line {number}",
+            where=f"{path}, line {len(found) + 1}",
             found=str(error),
             remedy="Bring the file back from a copy; each of its lines is one commit",
         ) from error
@@ -67,8 +66,7 @@ def add(folder: Path, commit: Commit) -> None:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
         # Escaped, so that no sign of a message is taken for a line's end.
-        aside.write_text(before + json.dumps(asdict(commit)) + "\n", encoding="utf-8")
-        flush(aside)
+        write_text(aside, before + json.dumps(asdict(commit)) + "\n")
         aside.replace(path)
         flush(folder)
     finally:

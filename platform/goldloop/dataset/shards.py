@@ -10,15 +10,17 @@ Columns beside the content and the target:
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.durable import flush
 from goldloop.dataset.splits import SPLITS
+from goldloop.errors import VersionError
 from goldloop.media import MediaStore
-from goldloop.records import Item, Label
+from goldloop.records import Item, Label, content_key
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 256_000_000
 """Content in one file at most, unless one item is larger."""
-_ROWS_PER_GROUP = 100
+_GROUP_BYTES = 32_000_000
+_GROUP_ROWS = 100
+"""A row group, which is what lies in memory at once, ends at whichever comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,18 @@ def features_of(task: Task[Any]) -> datasets.Features:
 def write_shards(folder: Path, task: Task[Any], entries: Sequence[Entry], media: MediaStore) -> list[Path]:
     """Write `folder/<split>-00000-of-00002.parquet`, rows by key; content streams through memory.
 
-    A split without rows has no file.
+    A split without rows has no file. The bytes depend on the entries, not on their order; and, as of any
+    Parquet file, on pyarrow's version.
+
+    Raises:
+        WorkspaceError: an image is missing from the workspace.
+        VersionError: a content is not what its key says.
     """
     folder.mkdir(parents=True)
     written = []
     for split in SPLITS:
         rows = sorted((entry for entry in entries if entry.split == split), key=lambda entry: entry.item.key)
-        shards = list(_shards(rows, media))
+        shards = list(_portions(rows, media, SHARD_BYTES))
         for number, shard in enumerate(shards):
             path = folder / f"{split}-{number:05}-of-{len(shards):05}.parquet"
             _write(path, task, shard, media)
@@ -79,35 +88,32 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS_PER_GROUP, columns=columns):
+        for batch in file.iter_batches(_GROUP_ROWS, columns=columns):
             yield from batch.to_pylist()
 
 
-def flush(path: Path) -> None:
-    """Make what was written to a file or folder survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _shards(entries: Sequence[Entry], media: MediaStore) -> Iterator[list[Entry]]:
-    shard: list[Entry] = []
-    size = 0
+def _portions(
+    entries: Sequence[Entry], media: MediaStore, size: int, length: int | None = None
+) -> Iterator[list[Entry]]:
+    """Entries in order, in portions of so many bytes of content and so many rows at most."""
+    portion: list[Entry] = []
+    taken = 0
     for entry in entries:
-        length = _length(entry.item, media)
-        if shard and size + length > SHARD_BYTES:
-            yield shard
-            shard, size = [], 0
-        shard.append(entry)
-        size += length
-    if shard:
-        yield shard
+        added = _content_bytes(entry.item, media)
+        if portion and (taken + added > size or len(portion) == length):
+            yield portion
+            portion, taken = [], 0
+        portion.append(entry)
+        taken += added
+    if portion:
+        yield portion
 
 
-def _length(item: Item, media: MediaStore) -> int:
-    return media.path(item).stat().st_size if item.text is None else len(item.text)
+def _content_bytes(item: Item, media: MediaStore) -> int:
+    if item.text is not None:
+        return len(item.text.encode())
+    path = media.path(item)
+    return path.stat().st_size if path.exists() else len(media.read(item))
 
 
 def _write(path: Path, task: Task[Any], entries: Sequence[Entry], media: MediaStore) -> None:
@@ -116,8 +122,8 @@ def _write(path: Path, task: Task[Any], entries: Sequence[Entry], media: MediaSt
 
     schema = features_of(task).arrow_schema
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for start in range(0, len(entries), _ROWS_PER_GROUP):
-            rows = [_row(task, entry, media) for entry in entries[start : start + _ROWS_PER_GROUP]]
+        for portion in _portions(entries, media, _GROUP_BYTES, _GROUP_ROWS):
+            rows = [_row(task, entry, media) for entry in portion]
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
     flush(path)
 
@@ -139,7 +145,15 @@ def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
 
 
 def _image(item: Item, media: MediaStore) -> dict[str, Any]:
-    return {"bytes": media.read(item), "path": media.path(item).name}
+    content = media.read(item)
+    if content_key(content) != item.key:
+        raise VersionError(
+            "an image in the workspace is not what it was when it was pulled",
+            where=media.path(item),
+            found=f"SHA-256 {content_key(content)}",
+            remedy=f"Delete the file and run `goldloop pull` again; it came from {item.uri}",
+        )
+    return {"bytes": content, "path": media.path(item).name}
 
 
 def split_of_file(path: Path) -> str:
@@ -151,3 +165,12 @@ def counts(entries: Iterable[Entry]) -> dict[str, int]:
     """Rows per split, in the splits' order."""
     found = [entry.split for entry in entries]
     return {split: found.count(split) for split in SPLITS}
+
+
+def class_counts(entries: Iterable[Entry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Split -> class -> rows; empty for a task whose answer is not one class."""
+    targets = [(entry.split, entry.label.target) for entry in entries]
+    if not all(isinstance(target, str) for _, target in targets):
+        return {}
+    found = Counter(targets)
+    return {split: {name: found[split, name] for name in classes} for split in SPLITS}

@@ -15,23 +15,24 @@ listed as it was.
 from __future__ import annotations
 
 import json
-import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from goldloop import __version__
-from goldloop.dataset.card import write_card
-from goldloop.dataset.certificate import certify, verify
+from goldloop.dataset import history
+from goldloop.dataset.certificate import DESCRIPTION, verify
 from goldloop.dataset.classes import extended
 from goldloop.dataset.config import DatasetConfig
 from goldloop.dataset.digest import version_digest
-from goldloop.dataset.shards import Entry, counts, features_of, flush, write_shards
+from goldloop.dataset.draft import Draft, put, sweep
+from goldloop.dataset.inspection import WITH_ROW
+from goldloop.dataset.shards import Entry, class_counts, counts, features_of
 from goldloop.dataset.splits import split_of
 from goldloop.errors import LedgerError, VersionError
 from goldloop.media import MediaStore
@@ -60,6 +61,8 @@ class Version:
         created_at: when it was first committed, ISO 8601, UTC.
         message: what its committer said.
         parent: digest of the version before it.
+        split: the shares and the seed that it was split by.
+        class_counts: split -> class -> rows; empty for a task whose answer is not one class.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Version:
     created_at: str
     message: str | None = None
     parent: str | None = None
+    split: Mapping[str, float] = field(default_factory=dict)
+    class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -113,6 +118,7 @@ def write(
     balances: Mapping[str, Mapping[str, int]],
     recipe_digest: str,
     message: str | None = None,
+    agreement: Mapping[str, float | int | None] | None = None,
 ) -> Version:
     """Commit a version; the same labels, splits and classes are the version that is there already.
 
@@ -130,6 +136,7 @@ def write(
         balances: stage -> outcome -> count, of the stages before.
         recipe_digest: of the resolved recipe.
         message: what this version is about.
+        agreement: `mean`, `items` and `alpha` over all items; by default what the labels tell.
 
     Raises:
         VersionError: nothing is labelled, or it cannot be written; nothing is then listed or left over.
@@ -137,158 +144,147 @@ def write(
     """
     _check_books(labels, items, outcomes)
     folder = root / name
-    known = versions(root, name)
+    known = history.commits(folder)
     before = known[-1] if known else None
     task = task.with_classes(extended(before.classes if before else (), task.classes))
     entries = [
         Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
     ]
-    digest = version_digest(
-        task.config.kind,
-        task.classes,
-        ((entry.item.key, entry.split, task.to_row(entry.label.target)) for entry in entries),
-    )
-    version = Version(
-        name=name,
-        digest=digest,
-        folder=folder / digest[:_NAME_LENGTH],
-        classes=task.classes,
-        counts=counts(entries),
-        task=task.config.model_dump(mode="json", by_alias=True),
-        agreement=_mean_agreement(labels),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        message=message,
-        parent=before.digest if before else None,
-    )
-    if not (version.folder.exists() and not verify(version.folder)):
-        try:
-            _write_aside(version, task, entries, media, outcomes, balances, recipe_digest)
-        except OSError as error:
-            raise VersionError(
-                "the version cannot be written; nothing of it is kept",
-                where=folder,
-                found=error.strerror or str(error),
-                remedy="Make room on the disk, or set GOLDLOOP_HOME to a larger one, then commit again",
-            ) from error
-    if before is None or before.digest != digest:
-        _list(folder, version)
-    return load(root, name, digest)
+    figures = _agreement(labels) if agreement is None else agreement
+    version = _described(name, folder, task, config, entries, figures, message, known)
+    draft = Draft(version, task, config.split, entries, outcomes, balances, figures, recipe_digest)
+    there = version.folder.exists()
+    try:
+        sweep(folder)
+        if not there or verify(version.folder):
+            put(draft, media)
+        if before is None or before.digest != version.digest:
+            history.add(folder, _commit_now(version.digest, version.classes, message, known))
+    except OSError as error:
+        if not there:
+            shutil.rmtree(version.folder, ignore_errors=True)
+        raise VersionError(
+            "the version cannot be written; nothing of it is kept",
+            where=folder,
+            found=error.strerror or str(error),
+            remedy="Make room on the disk, or set GOLDLOOP_HOME to a larger one, then commit again",
+        ) from error
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # which only goes if nothing was ever committed here
+    return load(root, name, version.digest)
 
 
 def load(root: Path, name: str, digest: str = "latest") -> Version:
     """A version by its digest or the beginning of it; `latest` is the one committed last.
 
     Raises:
-        VersionError: there is none, or several begin so.
+        VersionError: there is none, or several begin so, or it cannot be read.
     """
-    known = versions(root, name)
-    if digest == "latest" and known:
-        return known[-1]
-    found = {version.digest: version for version in known if version.digest.startswith(digest)}
+    known = [commit.digest for commit in _listed(root / name)]
+    found = set(known[-1:]) if digest == "latest" else {each for each in known if each.startswith(digest)}
     if len(found) == 1:
-        return next(iter(found.values()))
+        return _read(root / name, found.pop())
     raise VersionError(
         "several versions begin so" if found else "no such version",
         where=f"{name}@{digest}",
-        found=", ".join(version.ref for version in known) or "no version at all",
+        found=", ".join(f"{name}@{each[:12]}" for each in dict.fromkeys(known)) or "no version at all",
         remedy="Commit one with `goldloop commit`" if not known else "`goldloop versions` lists them",
     )
 
 
 def versions(root: Path, name: str) -> list[Version]:
-    """The commits of a name, oldest first; a version that was committed again stands there again."""
-    try:
-        lines = (root / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    return [_read(root / name / json.loads(line)["digest"][:_NAME_LENGTH]) for line in lines]
+    """The commits of a name, oldest first; a version that was committed again stands there again.
+
+    One whose folder was deleted is left out.
+
+    Raises:
+        VersionError: one of them cannot be read.
+    """
+    return [_read(root / name, commit.digest) for commit in _listed(root / name)]
 
 
 def names(root: Path) -> list[str]:
     """Names that have versions."""
-    return sorted(path.parent.name for path in root.glob("*/log.jsonl"))
+    return sorted(path.parent.name for path in root.glob(f"*/{history.LOG}"))
 
 
 def _check_books(
     labels: Sequence[Label[Any]], items: Mapping[str, Item], outcomes: Sequence[Outcome]
 ) -> None:
-    named = {"labelled", "imported"}
-    subjects = [outcome.subject for outcome in outcomes]
-    rows = {outcome.subject for outcome in outcomes if outcome.outcome in named}
-    if (
-        sorted(subjects) != sorted(items)
-        or rows != {label.key for label in labels}
-        or len(rows) != len(labels)
-    ):
+    subjects = Counter(outcome.subject for outcome in outcomes)
+    settled = Counter(outcome.subject for outcome in outcomes if outcome.outcome in WITH_ROW)
+    keys = Counter(label.key for label in labels)
+    wrong = {key for key in subjects.keys() | items.keys() if subjects[key] != 1 or key not in items}
+    wrong |= {key for key in keys.keys() | settled.keys() if keys[key] != settled[key]}
+    if wrong:
+        shown = ", ".join(sorted(wrong)[:3])
         raise LedgerError(
             "the outcomes do not account for every item",
             where="commit",
-            found=f"{len(subjects)} outcomes, {len(rows)} of them labelled",
+            found=f"{len(outcomes)} outcomes, {settled.total()} of them labelled; wrong for {shown}",
             expected=f"{len(items)} items, {len(labels)} labels",
+            remedy="This is a fault of goldloop itself: please report it with this message",
         )
     if not labels:
-        states = sorted({outcome.outcome for outcome in outcomes})
+        states = sorted(Counter(outcome.outcome for outcome in outcomes).items())
         raise VersionError(
             "nothing is labelled yet",
-            found=", ".join(f"{sum(o.outcome == state for o in outcomes)} {state}" for state in states),
+            found=", ".join(f"{count} {state}" for state, count in states) or "no items",
             remedy="Annotate in Label Studio, then `goldloop collect` and commit again",
         )
 
 
-def _write_aside(
-    version: Version,
+def _described(
+    name: str,
+    folder: Path,
     task: Task[Any],
+    config: DatasetConfig,
     entries: Sequence[Entry],
-    media: MediaStore,
-    outcomes: Sequence[Outcome],
-    balances: Mapping[str, Mapping[str, int]],
-    recipe_digest: str,
-) -> None:
-    parent = version.folder.parent
-    for left in parent.glob(".writing-*"):
-        # We hold the lock, so whoever wrote it is dead.
-        shutil.rmtree(left)
-    aside = parent / f".writing-{version.folder.name}"
-    try:
-        write_shards(aside / "data", task, entries, media)
-        (aside / "goldloop").mkdir()
-        _write_ledger(aside / "goldloop" / "ledger.parquet", outcomes)
-        description = {**asdict(version), "goldloop": __version__}
-        del description["folder"]
-        _write_json(aside / "goldloop" / "version.json", description)
-        write_card(aside / "README.md", version, entries)
-        certify(aside, task, version.digest, entries, balances, outcomes, recipe_digest)
-        for path in (aside / "README.md", aside / "goldloop", aside / "data", aside):
-            flush(path)
-        if version.folder.exists():
-            # It is there and does not verify: what is broken gives way to what is whole.
-            shutil.rmtree(version.folder)
-        aside.replace(version.folder)
-        flush(parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    agreement: Mapping[str, float | int | None],
+    message: str | None,
+    known: Sequence[history.Commit],
+) -> Version:
+    rows = ((entry.item.key, entry.split, task.to_row(entry.label.target)) for entry in entries)
+    digest = version_digest(task.config.kind, task.classes, rows)
+    here = _commit_now(digest, task.classes, message, known)
+    # What was committed before and is made again, since its folder broke, is what it was.
+    first = next((commit for commit in known if commit.digest == digest), here)
+    return Version(
+        name=name,
+        digest=digest,
+        folder=folder / digest[:_NAME_LENGTH],
+        classes=task.classes,
+        counts=counts(entries),
+        task=task.config.model_dump(mode="json", by_alias=True),
+        agreement=agreement["mean"],
+        created_at=first.at,
+        message=first.message,
+        parent=first.parent,
+        split=config.split.model_dump(mode="json"),
+        class_counts=class_counts(entries, task.classes),
+    )
 
 
-def _list(folder: Path, version: Version) -> None:
-    """Add a commit to the log, which is replaced whole so that no line of it can be half-written."""
-    log = folder / "log.jsonl"
-    before = log.read_text(encoding="utf-8") if log.exists() else ""
-    line = {"digest": version.digest, "at": version.created_at, "message": version.message}
-    aside = folder / f".log.{os.getpid()}"
-    try:
-        aside.write_text(before + json.dumps(line, ensure_ascii=False) + "\n", encoding="utf-8")
-        flush(aside)
-        aside.replace(log)
-        flush(folder)
-    finally:
-        aside.unlink(missing_ok=True)
+def _commit_now(
+    digest: str, classes: tuple[str, ...], message: str | None, known: Sequence[history.Commit]
+) -> history.Commit:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return history.Commit(digest, now, message, known[-1].digest if known else None, classes)
 
 
-def _read(folder: Path) -> Version:
-    path = folder / "goldloop" / "version.json"
+def _listed(folder: Path) -> list[history.Commit]:
+    return [each for each in history.commits(folder) if (folder / each.digest[:_NAME_LENGTH]).exists()]
+
+
+def _read(parent: Path, digest: str) -> Version:
+    folder = parent / digest[:_NAME_LENGTH]
+    path = folder / DESCRIPTION
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         del fields["goldloop"]
+        if fields["digest"] != digest:
+            raise ValueError(f"it says that it is {fields['digest']}")
         return Version(**{**fields, "folder": folder, "classes": tuple(fields["classes"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VersionError(
@@ -297,21 +293,6 @@ def _read(folder: Path) -> Version:
             found=str(error) or type(error).__name__,
             remedy="Bring the folder back from a copy; `goldloop commit` makes it again from the same labels",
         ) from error
-
-
-def _write_ledger(path: Path, outcomes: Sequence[Outcome]) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.subject)]
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("subject", "outcome", "reason")])
-    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path, compression="zstd")
-    flush(path)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-    flush(path)
 
 
 @contextmanager
@@ -328,6 +309,6 @@ def _quietly() -> Iterator[None]:
             enable_progress_bar()
 
 
-def _mean_agreement(labels: Sequence[Label[Any]]) -> float | None:
+def _agreement(labels: Sequence[Label[Any]]) -> dict[str, float | int | None]:
     known = [label.agreement for label in labels if label.agreement is not None]
-    return fmean(known) if known else None
+    return {"mean": fmean(known) if known else None, "items": len(known), "alpha": None}

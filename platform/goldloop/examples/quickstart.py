@@ -161,7 +161,7 @@ def _facts(each: Finished) -> dict[str, str]:
             "the loop did not get as far as a model", where=each.recipe.name, found=turn.waiting
         )
     figure = turn.report.metrics[turn.report.metric]
-    agreement = turn.version.agreement
+    agreement, speed = turn.version.agreement, turn.run.throughput
     return {
         "task": each.recipe.task.kind,
         "items": str(turn.pushed.balance),
@@ -175,7 +175,7 @@ def _facts(each: Finished) -> dict[str, str]:
             for verdict in turn.promotion.verdicts
         ),
         "model": f"{turn.promotion.model.ref}, {'champion' if turn.promotion.promoted else 'not promoted'}",
-        "training": f"{turn.run.throughput.samples_per_second:.0f} samples/s",
+        "training": "-" if speed is None else f"{speed.samples_per_second:.0f} samples/s",
         "pre-annotated": f"{turn.preannotated} tasks now",
         "asked": textwrap.shorten(each.asked, 60),
         "answered": each.answered,

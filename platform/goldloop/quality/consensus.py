@@ -102,9 +102,7 @@ def _settle_item(
     )
 
 
-def _unanswered(
-    task: Task[Any], item: Item, acts: Sequence[Annotation], needed: int
-) -> Label[Any] | Outcome:
+def _unanswered(task: Task[Any], item: Item, acts: Sequence[Annotation], needed: int) -> Label[Any] | Outcome:
     if item.label_use == "imported" and item.label is not None:
         task.to_row(item.label)  # refuses a label that means nothing to the task as it is now
         return Label(key=item.key, target=item.label, annotators=(), agreement=None, provenance="imported")

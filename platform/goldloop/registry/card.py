@@ -9,13 +9,16 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
 from goldloop.evaluation.gates.base import Verdict
 from goldloop.evaluation.report import Report
-from goldloop.inference import MODEL_FILE
+
+if TYPE_CHECKING:
+    import jinja2
 
 CARD_FILE = "README.md"
 
@@ -45,11 +48,12 @@ def model_card(
     Raises:
         ModelError: the folder holds no model of goldloop's.
     """
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import EvalResult, ModelCardData
 
     kind = report.task["kind"]
     pipeline = _PIPELINES.get(kind, kind)
     base = _base_model(folder)
+    from_hub = base is not None and _is_hub_id(base)
     results = [
         EvalResult(
             task_type=pipeline,
@@ -66,24 +70,21 @@ def model_card(
         pipeline_tag=pipeline,
         tags=["goldloop"],
         model_name=report.name,
-        base_model=base if base is not None and _is_hub_id(base) else None,
+        base_model=base if from_hub else None,
         eval_results=results,
     )
-    template = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
-    card = ModelCard.from_template(
-        data,
-        template_str=template,
+    return _template().render(
+        metadata=data.to_yaml(),
         ref=ref,
         kind=kind,
         pipeline=pipeline,
-        base=base,
+        base=base if base is None or from_hub else Path(base).name,
         report=report,
         verdicts=verdicts,
         override=override,
         weakest=_weakest(report),
         plain=_plain,
     )
-    return str(card).rstrip() + "\n"
 
 
 def write_card(folder: Path, card: str) -> None:
@@ -96,8 +97,22 @@ def write_card(folder: Path, card: str) -> None:
         aside.unlink(missing_ok=True)
 
 
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    # Markdown, not HTML: what comes from data goes through `_plain`.
+    environment = jinja2.Environment(  # noqa: S701
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    source = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
 def _base_model(folder: Path) -> str | None:
     """The checkpoint that training began from; None where it began from fresh weights."""
+    from goldloop.inference import MODEL_FILE
+
     file = folder / MODEL_FILE
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8"))

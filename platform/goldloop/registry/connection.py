@@ -21,7 +21,16 @@ from goldloop.errors import ModelError
 RUN_TAG = "goldloop.run"
 """On MLflow's runs and model versions: goldloop's run id."""
 
-_NOISY = ("mlflow.store.db", "mlflow.tracking", "alembic")
+_NOISY = ("mlflow.store", "mlflow.tracking", "alembic")
+
+_SETTINGS = {
+    # Nobody is told what is done here.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A server that is down is noticed in seconds, not in minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""What MLflow finds in its environment where the user has not said otherwise."""
 
 
 class Connection:
@@ -129,13 +138,11 @@ def _sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Import and open MLflow without its notes on how it makes its tables."""
+    """Import and open MLflow without its notes on what it does."""
     from sqlalchemy.exc import SADeprecationWarning
 
-    # No word of what is done here is to leave this machine, and a server that is down is to be noticed in
-    # seconds, not in minutes.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The ``noload`` loader", category=SADeprecationWarning)
         import mlflow.tracking  # noqa: F401  # it sets its loggers up, so it comes before their levels

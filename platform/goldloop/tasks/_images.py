@@ -204,7 +204,7 @@ def decode_upright(content: Any, least_side: int) -> Image.Image:
         Image.DecompressionBombWarning,
     ) as error:
         raise ItemError(
-            "the image cannot be decoded", found=str(error), remedy="Give a whole JPEG, PNG or WebP file"
+            "the image cannot be decoded", found=_said(error), remedy="Give a whole JPEG, PNG or WebP file"
         ) from error
 
 
@@ -286,3 +286,8 @@ def _scale_and_shift(
             for values in (mean, std)
         )
         return 1 / (255 * deviations), -means / deviations
+
+
+def _said(error: Exception) -> str:
+    """A decoder's complaint, without the address of the object in memory that Pillow puts in it."""
+    return str(error).partition(" <_io.")[0]

@@ -16,8 +16,17 @@ from goldloop.records import Prediction
 from goldloop.registry.models import Registry
 from goldloop.tasks import tasks
 
-PASSED = Verdict(gate="at-least accuracy 0.5", passed=True, figure=0.9, explanation="accuracy 0.900 reaches 0.5")
-REFUSED = Verdict(gate="at-least accuracy 0.95", passed=False, figure=0.9, explanation="0.050 below 0.95")
+
+@pytest.fixture
+def passed() -> Verdict:
+    """A gate that lets a model through."""
+    return Verdict(gate="at-least accuracy 0.5", passed=True, figure=0.9, explanation="0.900 reaches 0.5")
+
+
+@pytest.fixture
+def refused() -> Verdict:
+    """A gate that does not."""
+    return Verdict(gate="at-least accuracy 0.95", passed=False, figure=0.9, explanation="0.050 below 0.95")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,28 @@
+"""Files that survive a loss of power once they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's or a folder's content is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, line ends as they are, and wait until it is on the disk."""
+    path.write_text(text, encoding="utf-8", newline="")
+    flush(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON that people can read."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
