@@ -15,7 +15,8 @@ SOURCE = ROOT / "platform" / "goldloop"
 LAYERS: list[set[str]] = [
     {"__main__", "examples"},
     {"cli"},
-    {"simulation", "state", "doctor", "blank_recipe"},
+    {"workbench"},
+    {"simulation", "state", "examination", "blank_recipe"},
     {"loop"},
     {"wiring", "results"},
     {"recipe"},

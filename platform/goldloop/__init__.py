@@ -28,6 +28,18 @@ _HOMES = {
     "promote": "goldloop.loop",
     "predict": "goldloop.loop",
     "run": "goldloop.loop",
+    "simulate": "goldloop.simulation",
+    "up": "goldloop.workbench",
+    "down": "goldloop.workbench",
+    "status": "goldloop.workbench",
+    "init": "goldloop.workbench",
+    "doctor": "goldloop.workbench",
+    "versions": "goldloop.workbench",
+    "show": "goldloop.workbench",
+    "verify": "goldloop.workbench",
+    "models": "goldloop.workbench",
+    "rollback": "goldloop.workbench",
+    "serve": "goldloop.workbench",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -24,7 +24,6 @@ from goldloop.connectors._intake import Intake, fingerprint
 from goldloop.errors import GateRefused, TrainingError
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import Recipe, digest_of, parse
-from goldloop.records import Item, Outcome
 from goldloop.results import CollectedBooks, Promotion, Pushed, Turn
 from goldloop.tasks import tasks
 from goldloop.workspace import Workspace
@@ -111,13 +110,13 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
             answers = server_side.answer_counts(connection, session.place)
         need = recipe.labeling.annotators_per_item
         unfinished = sum(answers.get(task_id, 0) < need for task_id in state.live.values())
-        fresh = [item for item in items if _is_fresh(item, state)]
+        fresh = [item for item in items if state.lacks(item)]
         fresh = ordered(fresh, recipe.labeling.select, wiring.confidences(recipe, workspace))
         if recipe.labeling.select.batch is not None:
             fresh = fresh[: max(recipe.labeling.select.batch - unfinished, 0)]
         created = session.push(fresh, task.task_data, progress)
-        live = {*state.live, *(item.key for item in fresh)}
-        outcomes = [_push_outcome(item, live, state.deleted) for item in items]
+        sent = {item.key for item in fresh}
+        outcomes = [state.outcome(item, sent) for item in items]
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "push", len(items), outcomes)
     progress.say(f"push: {created} new tasks; {books}")
@@ -390,60 +389,6 @@ def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progre
         )
     progress.say(f"predict: {written} pre-annotations written")
     return written
-
-
-def serve(
-    name: str | None = None,
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    workspace: Workspace | None = None,
-    progress: Progress = SILENT,
-) -> None:
-    """Answer requests with a champion, until told to stop.
-
-    Args:
-        name: whose champion; by default the only one there is.
-        host: the address to listen on.
-        port: 0 takes a free one; by default the recipe's.
-        workspace: where.
-        progress: where to tell the address.
-
-    Raises:
-        ModelError: no champion, or several to choose from.
-        ServingError: the port is taken.
-    """
-    from goldloop.serving.app import create_app
-    from goldloop.serving.listen import listen
-
-    workspace = workspace or Workspace.open()
-    champion = wiring.champion_of(workspace, name)
-    predictor = wiring.predictor(workspace, champion)
-    config = parse(predictor.facts["recipe"], where=champion.ref).serving
-    app = create_app(predictor, champion.ref, config)
-    listen(
-        app,
-        host,
-        config.port if port is None else port,
-        lambda url: progress.say(f"serve: {champion.ref} answers at {url}/predict, described at {url}/docs"),
-    )
-
-
-def _is_fresh(item: Item, state: Any) -> bool:
-    """Whether an item should get a task: it has none, and its label is not known already."""
-    return item.label_use != "imported" and item.key not in state.live and item.key not in state.deleted
-
-
-def _push_outcome(item: Item, live: set[str], deleted: frozenset[str]) -> Outcome:
-    if item.key in live:
-        return Outcome(subject=item.key, outcome="pushed")
-    if item.key in deleted:
-        return Outcome(subject=item.key, outcome="skipped", reason="its task was deleted in Label Studio")
-    if item.label_use == "imported":
-        return Outcome(subject=item.key, outcome="skipped", reason="its label was imported")
-    return Outcome(
-        subject=item.key, outcome="waiting", reason="enough tasks are open (labeling.select.batch)"
-    )
 
 
 def _waiting(recipe: Recipe, workspace: Workspace, collected: CollectedBooks) -> str | None:

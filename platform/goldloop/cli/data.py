@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from goldloop.cli.display import AS_JSON, show_facts, show_json, show_table
-
-if TYPE_CHECKING:
-    from goldloop.dataset.version import Version
 
 VERSION = typer.Argument(..., help="NAME for the latest version, or NAME@DIGEST.", show_default=False)
 
@@ -26,12 +21,9 @@ def versions(
     as_json: bool = AS_JSON,
 ) -> None:
     """List dataset versions, the newest last."""
-    from goldloop.dataset.version import names
-    from goldloop.dataset.version import versions as versions_of
-    from goldloop.workspace import Workspace
+    from goldloop import workbench
 
-    root = Workspace.open().versions
-    found = [version for each in ([name] if name else names(root)) for version in versions_of(root, each)]
+    found = workbench.versions(name)
     if as_json:
         show_json([version.facts() for version in found])
         return
@@ -51,7 +43,9 @@ def versions(
 
 def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
     """One version: splits, classes, agreement, where it lies."""
-    facts = _load(version).facts()
+    from goldloop import workbench
+
+    facts = workbench.show(version).facts()
     if as_json:
         show_json(facts)
     else:
@@ -60,10 +54,10 @@ def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
 
 def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:
     """Recompute a version's digest and certificate from its bytes."""
-    from goldloop.dataset.certificate import verify
+    from goldloop import workbench
 
-    loaded = _load(version)
-    faults = verify(loaded.folder)
+    loaded = workbench.show(version)
+    faults = workbench.verify(version)
     if as_json:
         show_json({"version": loaded.ref, "faults": [str(fault) for fault in faults]})
     elif not faults:
@@ -73,11 +67,3 @@ def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:
             typer.echo(f"{loaded.ref}: {fault}", err=True)
     if faults:
         raise typer.Exit(1)
-
-
-def _load(reference: str) -> Version:
-    from goldloop.dataset.version import load
-    from goldloop.workspace import Workspace
-
-    name, _, digest = reference.partition("@")
-    return load(Workspace.open().versions, name, digest or "latest")

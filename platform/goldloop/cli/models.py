@@ -22,10 +22,9 @@ def models(
     as_json: bool = AS_JSON,
 ) -> None:
     """List registered models."""
-    from goldloop.wiring import registry
-    from goldloop.workspace import Workspace
+    from goldloop import workbench
 
-    found = registry(Workspace.open()).models(name)
+    found = workbench.models(name)
     if as_json:
         show_json([model.facts() for model in found])
         return
@@ -98,10 +97,9 @@ def rollback(
     name: str = typer.Argument(..., help="A recipe's name.", show_default=False), as_json: bool = AS_JSON
 ) -> None:
     """Make the former champion champion again."""
-    from goldloop.wiring import registry
-    from goldloop.workspace import Workspace
+    from goldloop import workbench
 
-    model = registry(Workspace.open()).rollback(name)
+    model = workbench.rollback(name)
     if as_json:
         show_json(model.facts())
     else:
@@ -116,6 +114,12 @@ def serve(
     ),
 ) -> None:
     """Answer requests with the champion, at /predict."""
-    from goldloop.loop import serve
+    from goldloop import workbench
 
-    serve(name, host=host, port=port, progress=progress())
+    say = progress().say
+    workbench.serve(
+        name,
+        host=host,
+        port=port,
+        ready=lambda model, url: say(f"serve: {model} answers at {url}/predict, described at {url}/docs"),
+    )

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import typer
 
 from goldloop.cli.display import AS_JSON, progress, show_facts, show_json, show_table
 
-if TYPE_CHECKING:
-    from goldloop.labeling.server import EmbeddedServer
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(up)
-    app.command()(down)
-    app.command()(status)
+    for command in (up, down, status):
+        app.command()(command)
 
 
 def up(as_json: bool = AS_JSON) -> None:
     """Start the embedded Label Studio, installed the first time."""
-    server = _server()
-    access = server.up(progress().say)
+    from goldloop import workbench
+
+    access = workbench.up(progress=progress())
+    server = workbench.server()
+    secrets = server.folder / "secrets.json"
     if as_json:
-        show_json({"url": access.url, "username": server.login.username, "secrets": server.folder / "secrets.json"})
+        show_json({"url": access.url, "username": server.login.username, "secrets": secrets})
         return
     show_facts(
         {
             "Label Studio": access.url,
             "log in as": server.login.username,
-            "password": f"in {server.folder / 'secrets.json'} (only you can read it)",
+            "password": f"in {secrets} (only you can read it)",
         }
     )
 
 
 def down(as_json: bool = AS_JSON) -> None:
     """Stop the embedded Label Studio, and nothing else."""
-    stopped = _server().down()
+    from goldloop import workbench
+
+    stopped = workbench.down()
     if as_json:
         show_json({"stopped": stopped})
     else:
@@ -47,12 +47,11 @@ def down(as_json: bool = AS_JSON) -> None:
 
 def status(as_json: bool = AS_JSON) -> None:
     """What runs where, and how far each recipe's loop is."""
-    from goldloop.state import survey
+    from goldloop import workbench
     from goldloop.workspace import Workspace
 
     workspace = Workspace.open()
-    server = _server().status()
-    recipes = survey(workspace)
+    server, recipes = workbench.status(workspace)
     if as_json:
         show_json({"workspace": workspace.root, "label_studio": asdict(server), "recipes": recipes})
         return
@@ -61,12 +60,3 @@ def status(as_json: bool = AS_JSON) -> None:
     if recipes:
         columns = ("recipe", "items", "tasks", "labelled", "open", "version", "champion")
         show_table(columns, [[recipe[column] for column in columns] for recipe in recipes])
-
-
-def _server() -> EmbeddedServer:
-    from goldloop.labeling.server import EmbeddedServer
-    from goldloop.workspace import Workspace
-
-    workspace = Workspace.open()
-    media = workspace.media.root.parent
-    return EmbeddedServer(workspace.label_studio, workspace.environment.cache, media)

@@ -22,9 +22,9 @@ def init(
     as_json: bool = AS_JSON,
 ) -> None:
     """Write a commented recipe to start from."""
-    from goldloop.blank_recipe import write
+    from goldloop import workbench
 
-    path = write(name, task, folder)
+    path = workbench.init(name, task, folder)
     if as_json:
         show_json({"recipe": path})
     else:
@@ -39,9 +39,9 @@ def doctor(
     as_json: bool = AS_JSON,
 ) -> None:
     """What would fail, before it does."""
-    from goldloop.doctor import examine
+    from goldloop import workbench
 
-    findings = examine(recipe, overrides or ())
+    findings = workbench.doctor(recipe, overrides or ())
     if as_json:
         show_json([finding.facts() for finding in findings])
     else:

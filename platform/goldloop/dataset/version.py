@@ -150,16 +150,22 @@ def write(
     entries = [
         Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
     ]
+    rows = ((entry.item.key, entry.split, task.to_row(entry.label.target)) for entry in entries)
+    digest = version_digest(task.config.kind, task.classes, rows)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    commit = history.Commit(digest, now, message, before.digest if before else None, task.classes)
+    # What was committed before and is made again, since its folder broke, is what it was.
+    first = next((each for each in known if each.digest == digest), commit)
     figures = _agreement(labels) if agreement is None else agreement
-    version = _described(name, folder, task, config, entries, figures, message, known)
+    version = _described(name, folder, task, config, entries, figures, first)
     draft = Draft(version, task, config.split, entries, outcomes, balances, figures, recipe_digest)
     there = version.folder.exists()
     try:
         sweep(folder)
         if not there or verify(version.folder):
             put(draft, media)
-        if before is None or before.digest != version.digest:
-            history.add(folder, _commit_now(version.digest, version.classes, message, known))
+        if before is None or before.digest != digest:
+            history.add(folder, commit)
     except OSError as error:
         if not there:
             shutil.rmtree(version.folder, ignore_errors=True)
@@ -172,7 +178,7 @@ def write(
     finally:
         with suppress(OSError):
             folder.rmdir()  # which only goes if nothing was ever committed here
-    return load(root, name, version.digest)
+    return load(root, name, digest)
 
 
 def load(root: Path, name: str, digest: str = "latest") -> Version:
@@ -242,35 +248,22 @@ def _described(
     config: DatasetConfig,
     entries: Sequence[Entry],
     agreement: Mapping[str, float | int | None],
-    message: str | None,
-    known: Sequence[history.Commit],
+    commit: history.Commit,
 ) -> Version:
-    rows = ((entry.item.key, entry.split, task.to_row(entry.label.target)) for entry in entries)
-    digest = version_digest(task.config.kind, task.classes, rows)
-    here = _commit_now(digest, task.classes, message, known)
-    # What was committed before and is made again, since its folder broke, is what it was.
-    first = next((commit for commit in known if commit.digest == digest), here)
     return Version(
         name=name,
-        digest=digest,
-        folder=folder / digest[:_NAME_LENGTH],
+        digest=commit.digest,
+        folder=folder / commit.digest[:_NAME_LENGTH],
         classes=task.classes,
         counts=counts(entries),
         task=task.config.model_dump(mode="json", by_alias=True),
         agreement=agreement["mean"],
-        created_at=first.at,
-        message=first.message,
-        parent=first.parent,
+        created_at=commit.at,
+        message=commit.message,
+        parent=commit.parent,
         split=config.split.model_dump(mode="json"),
         class_counts=class_counts(entries, task.classes),
     )
-
-
-def _commit_now(
-    digest: str, classes: tuple[str, ...], message: str | None, known: Sequence[history.Commit]
-) -> history.Commit:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return history.Commit(digest, now, message, known[-1].digest if known else None, classes)
 
 
 def _listed(folder: Path) -> list[history.Commit]:

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goldloop.evaluation.report import Content, Report
+from goldloop.errors import GoldloopError
+from goldloop.evaluation.report import Content, Judged, Report
 
 if TYPE_CHECKING:
     import jinja2
@@ -72,8 +73,8 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _mistake(item: Any, content: Content | None) -> _Mistake:
-    shown = content(item.key) if content is not None else None
+def _mistake(item: Judged, content: Content | None) -> _Mistake:
+    shown = _content(item.key, content)
     text = shown if isinstance(shown, str) else None
     if text is not None and len(text) > _LONGEST_TEXT:
         text = text[:_LONGEST_TEXT] + " …"
@@ -85,6 +86,14 @@ def _mistake(item: Any, content: Content | None) -> _Mistake:
         text=text,
         picture=_thumbnail(shown) if isinstance(shown, bytes) else None,
     )
+
+
+def _content(key: str, content: Content | None) -> bytes | str | None:
+    """What is to be shown of an item; None where it is gone, which is no reason for a page not to be made."""
+    try:
+        return content(key) if content is not None else None
+    except GoldloopError:
+        return None
 
 
 def _words(target: Any) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from goldloop import loop
+from goldloop import loop, workbench
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.cli.display import progress as make_progress
@@ -64,15 +64,10 @@ def main() -> None:
 
 
 def _prepare(progress: Progress) -> Sequence[str]:
-    from goldloop.labeling.server import EmbeddedServer
-
     progress.say("data: writing digits as PNG files and support requests as CSV to quickstart/")
     write_digits(_DATA / "digits")
     write_support_requests(_DATA)
-    workspace = Workspace.open()
-    media = workspace.media.root.parent
-    server = EmbeddedServer(workspace.label_studio, workspace.environment.cache, media)
-    server.up(lambda line: progress.say(f"up: {line}"))
+    workbench.up(progress=progress)
     return tuple(LABELLED)
 
 
@@ -122,20 +117,18 @@ def _open_item(workspace: Workspace, recipe: Recipe) -> Item:
 def _serving(name: str) -> Iterator[str]:
     """`goldloop serve NAME` on a free port, for as long as this lasts."""
     command = [sys.executable, "-m", "goldloop", "serve", name, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
-    try:
-        assert process.stderr is not None
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         said = []
-        for line in process.stderr:
-            said.append(line)
-            found = re.search(r"answers at (http://\S+)/predict", line)
-            if found is not None:
-                yield found[1]
-                return
-        raise ServingError("the prediction server did not start", found="".join(said[-3:]).strip())
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+        try:
+            for line in process.stderr or ():
+                said.append(line)
+                found = re.search(r"answers at (http://\S+)/predict", line)
+                if found is not None:
+                    yield found[1]
+                    return
+        finally:
+            process.terminate()
+    raise ServingError("the prediction server did not start", found="".join(said[-3:]).strip())
 
 
 def _show(finished: Sequence[Finished], seconds: float) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -21,7 +21,7 @@ from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudio
 from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.values import Project, TaskData
 from goldloop.progress import Progress
-from goldloop.records import Item
+from goldloop.records import Item, Outcome
 
 BATCH = 250
 """Tasks per import: large enough for the server's full rate, small enough to send again."""
@@ -46,6 +46,22 @@ class Reconciled:
     live: Mapping[str, int]
     deleted: frozenset[str]
     foreign: int
+
+    def lacks(self, item: Item) -> bool:
+        """Whether an item should get a task: it has none, had none, and its label is not known already."""
+        return item.label_use != "imported" and item.key not in self.live and item.key not in self.deleted
+
+    def outcome(self, item: Item, sent: Collection[str]) -> Outcome:
+        """What became of an item, given the keys that were sent since: one line of the push's books."""
+        if item.key in self.live or item.key in sent:
+            return Outcome(subject=item.key, outcome="pushed")
+        if item.key in self.deleted:
+            reason = "its task was deleted in Label Studio"
+            return Outcome(subject=item.key, outcome="skipped", reason=reason)
+        if item.label_use == "imported":
+            return Outcome(subject=item.key, outcome="skipped", reason="its label was imported")
+        reason = "enough tasks are open (labeling.select.batch)"
+        return Outcome(subject=item.key, outcome="waiting", reason=reason)
 
 
 def reconcile(engine: Engine, place: Place, client: LabelStudioClient, project: Project) -> Reconciled:

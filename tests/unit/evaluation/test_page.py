@@ -110,3 +110,13 @@ def test_mistakes_of_an_image_model_are_shown_as_small_pictures(make_report):
 
 def test_a_model_without_a_mistake_has_a_page_too(make_report):
     assert "No item of 200." in page(make_report(1.0))
+
+
+def test_content_that_is_gone_leaves_the_key(make_report):
+    from goldloop.errors import WorkspaceError
+
+    def gone(key):
+        raise WorkspaceError("an image is missing from the workspace")
+
+    report = make_report(0.9)
+    assert report.wrong()[0].key in page(report, content=gone)

@@ -1,0 +1,156 @@
+"""What is done beside the loop: the embedded server, recipes to start from, versions, models, serving.
+
+A function for each command of the same name; those of the loop itself are in `loop.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldloop import wiring
+from goldloop.progress import Progress, Silent
+from goldloop.recipe import parse
+from goldloop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from goldloop.dataset.inspection import Fault
+    from goldloop.dataset.version import Version
+    from goldloop.examination import Finding
+    from goldloop.labeling.server import Access, EmbeddedServer, ServerStatus
+    from goldloop.registry.models import ModelVersion
+
+SILENT = Silent()
+
+
+def server(workspace: Workspace | None = None) -> EmbeddedServer:
+    """The embedded Label Studio of a workspace, whether it runs or not."""
+    from goldloop.labeling.server import EmbeddedServer
+
+    workspace = workspace or Workspace.open()
+    media = workspace.media.root.parent
+    return EmbeddedServer(workspace.label_studio, workspace.environment.cache, media)
+
+
+def up(workspace: Workspace | None = None, progress: Progress = SILENT) -> Access:
+    """Start the embedded Label Studio, installed the first time; one that runs is left alone.
+
+    Raises:
+        LabelStudioError: it cannot be installed or started; the end of its log is told.
+    """
+    return server(workspace).up(progress.say)
+
+
+def down(workspace: Workspace | None = None) -> bool:
+    """Stop the embedded Label Studio, and nothing else; False if none ran."""
+    return server(workspace).down()
+
+
+def status(workspace: Workspace | None = None) -> tuple[ServerStatus, list[dict[str, Any]]]:
+    """The embedded server, and how far each recipe's loop is."""
+    from goldloop.state import survey
+
+    workspace = workspace or Workspace.open()
+    return server(workspace).status(), survey(workspace)
+
+
+def init(name: str, task: str, folder: Path = Path("configs")) -> Path:
+    """Write a commented recipe to start from; returns its path.
+
+    Raises:
+        PluginError: no such task type.
+        RecipeError: the recipe is there already, or the name is none.
+    """
+    from goldloop.blank_recipe import write
+
+    return write(name, task, folder)
+
+
+def doctor(recipe: Path | None = None, overrides: Iterable[str] = ()) -> list[Finding]:
+    """What would fail, before it does; nothing is changed."""
+    from goldloop.examination import examine
+
+    return examine(recipe, overrides)
+
+
+def versions(name: str | None = None, workspace: Workspace | None = None) -> list[Version]:
+    """The commits of one recipe or of all, the newest last."""
+    from goldloop.dataset import version
+
+    root = (workspace or Workspace.open()).versions
+    return [
+        found for each in ([name] if name else version.names(root)) for found in version.versions(root, each)
+    ]
+
+
+def show(reference: str, workspace: Workspace | None = None) -> Version:
+    """The version that `NAME` (the latest) or `NAME@DIGEST` means.
+
+    Raises:
+        VersionError: there is none.
+    """
+    from goldloop.dataset import version
+
+    name, _, digest = reference.partition("@")
+    return version.load((workspace or Workspace.open()).versions, name, digest or "latest")
+
+
+def verify(reference: str, workspace: Workspace | None = None) -> list[Fault]:
+    """What is wrong with a version, recomputed from its bytes; empty if nothing is.
+
+    Raises:
+        VersionError: there is no such version.
+    """
+    from goldloop.dataset import certificate
+
+    return certificate.verify(show(reference, workspace).folder)
+
+
+def models(name: str | None = None, workspace: Workspace | None = None) -> list[ModelVersion]:
+    """Registered models of one recipe or of all, by name and number."""
+    return wiring.registry(workspace or Workspace.open()).models(name)
+
+
+def rollback(name: str, workspace: Workspace | None = None) -> ModelVersion:
+    """Make the former champion champion again.
+
+    Raises:
+        ModelError: there is no former champion.
+    """
+    workspace = workspace or Workspace.open()
+    with workspace.lock(name):
+        return wiring.registry(workspace).rollback(name)
+
+
+def serve(
+    name: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    workspace: Workspace | None = None,
+    ready: Callable[[str, str], None] = lambda model, url: None,
+) -> None:
+    """Answer requests with a champion, until told to stop.
+
+    Args:
+        name: whose champion; by default the only one there is.
+        host: the address to listen on.
+        port: 0 takes a free one; by default the recipe's.
+        workspace: where.
+        ready: called with the model and the URL once requests are accepted.
+
+    Raises:
+        ModelError: no champion, or several to choose from.
+        ServingError: the port is taken.
+    """
+    from goldloop.serving.app import create_app
+    from goldloop.serving.listen import listen
+
+    workspace = workspace or Workspace.open()
+    champion = wiring.champion_of(workspace, name)
+    predictor = wiring.predictor(workspace, champion)
+    config = parse(predictor.facts["recipe"], where=champion.ref).serving
+    app = create_app(predictor, champion.ref, config)
+    port = config.port if port is None else port
+    listen(app, host, port, lambda url: ready(champion.ref, url))
