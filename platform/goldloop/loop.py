@@ -185,6 +185,7 @@ def commit(
             balances={stage: books.outcomes for stage, books in balances.items()},
             recipe_digest=recipe.digest(),
             message=message,
+            agreement=settled.agreement.facts(),
         )
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)

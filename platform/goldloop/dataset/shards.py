@@ -88,8 +88,10 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(_GROUP_ROWS, columns=columns):
-            yield from batch.to_pylist()
+        for group in range(file.num_row_groups):
+            # One at a time: a batch over several would hold more than a group's bytes.
+            for batch in file.iter_batches(_GROUP_ROWS, row_groups=[group], columns=columns):
+                yield from batch.to_pylist()
 
 
 def _portions(

@@ -237,7 +237,9 @@ def _check_books(
         raise VersionError(
             "nothing is labelled yet",
             found=", ".join(f"{count} {state}" for state, count in states) or "no items",
-            remedy="Annotate in Label Studio, then `goldloop collect` and commit again",
+            remedy="Annotate in Label Studio, then `goldloop collect` and commit again"
+            if states
+            else "Run `goldloop pull` and `goldloop push` first, then annotate",
         )
 
 

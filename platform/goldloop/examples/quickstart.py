@@ -6,22 +6,22 @@ who err in a stated share of their answers. Run again, it finds everything done 
 
 from __future__ import annotations
 
-import re
-import subprocess
+import queue
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from goldloop import loop, workbench
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.cli.display import progress as make_progress
 from goldloop.cli.display import show_facts, show_table
-from goldloop.errors import GoldloopError, ServingError, TrainingError
+from goldloop.errors import GoldloopError, TrainingError
 from goldloop.examples.digits import write_digits
 from goldloop.examples.support import write_support_requests
 from goldloop.progress import Progress
@@ -90,16 +90,17 @@ def _turn(workspace: Workspace, name: str, progress: Progress) -> Finished:
 
 
 def _ask(workspace: Workspace, recipe: Recipe) -> tuple[str, str]:
-    """Send one open item to `goldloop serve` over HTTP; returns what was sent and what came back."""
+    """Send one open item to the prediction server over HTTP; returns what was sent and what came back."""
     import httpx
 
     item = _open_item(workspace, recipe)
-    with _serving(recipe.name) as url:
-        if item.text is not None:
-            answer = httpx.post(f"{url}/predict", json={"text": item.text}, timeout=60)
-        else:
-            content = workspace.media.read(item)
-            answer = httpx.post(f"{url}/predict", files={"image": content}, timeout=60)
+    body: dict[str, Any] = (
+        {"json": {"text": item.text}}
+        if item.text is not None
+        else {"files": {"image": workspace.media.read(item)}}
+    )
+    url = f"{_serve(workspace, recipe.name)}/predict"
+    answer = httpx.post(url, timeout=60, trust_env=False, **body)
     answer.raise_for_status()
     (said,) = answer.json()["predictions"]
     asked = f'"{item.text}"' if item.text is not None else "/".join(Path(item.uri).parts[-2:])
@@ -113,22 +114,21 @@ def _open_item(workspace: Workspace, recipe: Recipe) -> Item:
         return next(item for item in items_of(connection, recipe.name) if item.key not in answered)
 
 
-@contextmanager
-def _serving(name: str) -> Iterator[str]:
-    """`goldloop serve NAME` on a free port, for as long as this lasts."""
-    command = [sys.executable, "-m", "goldloop", "serve", name, "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
-        said = []
+def _serve(workspace: Workspace, name: str) -> str:
+    """Serve a champion on a free port for as long as this process lives; returns the address."""
+    address: queue.Queue[str | GoldloopError] = queue.Queue()
+
+    def work() -> None:
         try:
-            for line in process.stderr or ():
-                said.append(line)
-                found = re.search(r"answers at (http://\S+)/predict", line)
-                if found is not None:
-                    yield found[1]
-                    return
-        finally:
-            process.terminate()
-    raise ServingError("the prediction server did not start", found="".join(said[-3:]).strip())
+            workbench.serve(name, port=0, workspace=workspace, ready=lambda _model, url: address.put(url))
+        except GoldloopError as error:
+            address.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    answer = address.get(timeout=120)
+    if isinstance(answer, GoldloopError):
+        raise answer
+    return answer
 
 
 def _show(finished: Sequence[Finished], seconds: float) -> None:
@@ -138,7 +138,8 @@ def _show(finished: Sequence[Finished], seconds: float) -> None:
     workspace = Workspace.open()
     show_facts(
         {
-            "Label Studio": facts[0]["annotate at"].partition("/projects")[0],
+            **{f"annotate {each.recipe.name}": each.turn.pushed.address for each in finished},
+            **{f"report on {each.recipe.name}": _report_page(each) for each in finished},
             "log in with": f"the name and password in {workspace.label_studio / 'secrets.json'}",
             "serve a model": f".venv/bin/goldloop serve {finished[0].recipe.name}",
             "stop": ".venv/bin/goldloop down",
@@ -172,8 +173,6 @@ def _facts(each: Finished) -> dict[str, str]:
         "pre-annotated": f"{turn.preannotated} tasks now",
         "asked": textwrap.shorten(each.asked, 60),
         "answered": each.answered,
-        "annotate at": turn.pushed.address,
-        "report": str(_report_page(each)),
     }
 
 

@@ -86,9 +86,7 @@ def texts(root: Path, count: int = 60, classes: Sequence[str] = CLASSES) -> Mate
     labelled = list(items)[:-2]
     labels = [label_of(key, classes[number % len(classes)]) for number, key in enumerate(labelled)]
     outcomes = [Outcome(subject=key, outcome="labelled") for key in labelled]
-    outcomes += [
-        Outcome(subject=key, outcome="open", reason="1 of 2 annotators") for key in list(items)[-2:]
-    ]
+    outcomes += [Outcome(subject=key, outcome="open", reason="1 of 2 annotators") for key in list(items)[-2:]]
     task = tasks.create({"kind": "text-classification", "classes": list(classes)})
     return Material(root, task, MediaStore(root / "media"), items, labels, outcomes)
 

@@ -68,7 +68,9 @@ def test_a_version_with_one_split_loads_without_goldloop(make_texts, tmp_path):
     assert load(version.folder, tmp_path / "cache")["rows"] == {"train": 58}
 
 
-@pytest.mark.parametrize("names", [["null", "~", "a: b"], ["#x", "- y", '"z"'], ["é\N{CAT FACE}", "|", "{{ x }}"]])
+@pytest.mark.parametrize(
+    "names", [["null", "~", "a: b"], ["#x", "- y", '"z"'], ["é\N{CAT FACE}", "|", "{{ x }}"]]
+)
 def test_class_names_that_mean_something_to_yaml_or_markdown_survive(make_texts, tmp_path, names):
     version = make_texts(classes=names).commit()
     assert load(version.folder, tmp_path / "cache")["classes"] == names

@@ -116,7 +116,9 @@ def test_a_label_that_no_class_has_names_its_item(version):
         return rows
 
     key = rewrite(version.folder, change)[4]["key"]
-    assert any(fault.startswith(f"{SHARD} row {key}: its label means nothing") for fault in found(version.folder))
+    assert any(
+        fault.startswith(f"{SHARD} row {key}: its label means nothing") for fault in found(version.folder)
+    )
 
 
 def test_a_missing_row_is_named(version):
@@ -167,7 +169,9 @@ def test_an_unreadable_shard_is_one_fault_and_not_one_for_each_row(version):
     assert len(faults) < 8
 
 
-@pytest.mark.parametrize("name", ["data/train-00001-of-00002.parquet", "data/x.py", "goldloop/more.json", "x"])
+@pytest.mark.parametrize(
+    "name", ["data/train-00001-of-00002.parquet", "data/x.py", "goldloop/more.json", "x"]
+)
 def test_a_file_that_does_not_belong_is_named(version, name):
     (version.folder / name).write_bytes(b"print()")
     assert f"{name}: does not belong to the version" in found(version.folder)

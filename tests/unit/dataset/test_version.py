@@ -68,6 +68,12 @@ def test_rows_come_back_with_their_content_and_label(request, kind):
             assert row["text"] == item.text
 
 
+def test_what_datasets_makes_of_rows_stays_in_the_workspace(make_texts):
+    material = make_texts()
+    (cached,) = {Path(file["filename"]) for file in material.commit().dataset("train").cache_files}
+    assert cached.is_relative_to(material.root / "cache")
+
+
 def test_an_empty_split_has_no_file_and_no_rows(make_texts):
     everything = DatasetConfig(split=Split(train=1.0, validation=0.0, test=0.0))
     version = make_texts().commit(config=everything)
@@ -193,7 +199,9 @@ def test_unknown_and_ambiguous_digests_are_told_apart(make_texts):
 def test_without_a_label_there_is_no_version_and_the_counts_say_why(make_texts):
     material = make_texts(count=5)
     states = ["open", "open", "skipped", "disputed", "rejected"]
-    outcomes = [Outcome(subject=key, outcome=state) for key, state in zip(material.items, states, strict=True)]
+    outcomes = [
+        Outcome(subject=key, outcome=state) for key, state in zip(material.items, states, strict=True)
+    ]
     with pytest.raises(VersionError, match="nothing is labelled yet") as caught:
         material.commit(labels=[], outcomes=outcomes)
     assert caught.value.found == "1 disputed, 2 open, 1 rejected, 1 skipped"
@@ -272,3 +280,16 @@ def test_figures_of_agreement_over_all_items_are_kept_as_they_are_given(make_tex
     card = (version.folder / "README.md").read_text()
     assert "75.0%" in card
     assert "0.500" in card
+
+
+def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(make_texts, monkeypatch):
+    import errno
+
+    def full(folder, commit):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    material = make_texts()
+    monkeypatch.setattr(versions.history, "add", full)
+    with pytest.raises(VersionError, match=r"No space left on device.*Make room"):
+        material.commit()
+    assert list(material.versions.iterdir()) == []

@@ -1,0 +1,34 @@
+"""Commits that are killed, interrupted or out of disk, at every moment at which they touch a file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from goldloop.dataset.draft import ASIDE, sweep
+
+PROGRAM = Path(__file__).with_name("program.py")
+
+
+@pytest.mark.parametrize(("way", "moments"), [("kill", 25), ("interrupt", 25), ("full", 5)])
+def test_a_commit_that_is_cut_off_lists_nothing_half_written_and_the_next_one_works(tmp_path, way, moments):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(PROGRAM), way, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) >= moments
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
+    (tmp_path / f"{ASIDE}folder" / "data").mkdir(parents=True)
+    (tmp_path / f"{ASIDE}log").touch()
+    (tmp_path / "log.jsonl").touch()
+    (tmp_path / "0123").mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0123", "log.jsonl"]
