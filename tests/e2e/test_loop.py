@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,61 @@ def test_a_task_whose_content_was_swapped_rejects_the_collection(workspace, labe
     httpx.patch(address, headers=headers, json={"data": data | {"key": other}}).raise_for_status()
     with pytest.raises(IdentityError, match=str(first)):
         loop.collect(recipe, workspace)
+
+
+def test_a_batch_is_topped_up_as_tasks_are_done(workspace, label_studio, recipe_path):
+    recipe = load(recipe_path("batched"), ["labeling.select.batch=10"])
+    loop.pull(recipe, workspace)
+    assert loop.push(recipe, workspace).balance.outcomes == {"pushed": 10, "waiting": 80}
+    assert loop.push(recipe, workspace).created == 0
+    simulate(recipe, annotators=2, error_rate=0, limit=4, workspace=workspace)
+    loop.collect(recipe, workspace)
+    assert loop.push(recipe, workspace).balance.outcomes == {"pushed": 14, "waiting": 76}
+
+
+def test_a_server_that_gives_less_than_it_counts_is_caught(workspace, label_studio, recipe_path, monkeypatch):
+    from goldloop.errors import LedgerError
+    from goldloop.labeling.client import LabelStudioClient
+
+    recipe = load(recipe_path("counted"))
+    loop.pull(recipe, workspace)
+    loop.push(recipe, workspace)
+    simulate(recipe, annotators=1, error_rate=0, limit=5, workspace=workspace)
+    whole = LabelStudioClient.annotations
+
+    def less(self, project):
+        for number, task in enumerate(whole(self, project)):
+            yield replace(task, annotations=()) if number == 0 else task
+
+    monkeypatch.setattr(LabelStudioClient, "annotations", less)
+    with pytest.raises(LedgerError, match="4 annotations"):
+        loop.collect(recipe, workspace)
+
+
+def test_imported_labels_need_no_annotators(workspace, label_studio, recipe_path):
+    recipe = load(recipe_path("imported"), ["sources.0.label.use=imported"])
+    turn = loop.run(recipe, workspace)
+    assert turn.pushed.balance.outcomes == {"skipped": 90}
+    assert turn.version is not None
+    assert sum(turn.version.counts.values()) == 90
+    assert turn.promotion is not None
+    assert turn.promotion.promoted
+
+
+def test_a_gate_refuses_and_says_by_how_much(workspace, label_studio, recipe_path):
+    recipe = load(recipe_path("imported"), ["sources.0.label.use=imported", "training.seed=1"])
+    strict = load(
+        recipe_path("imported"),
+        ["sources.0.label.use=imported", "training.seed=1", "training.epochs=1", "gates.0.value=1.1"],
+    )
+    first = loop.run(recipe, workspace)
+    assert first.promotion is not None
+    champion = wiring.registry(workspace).champion("imported")
+    refused = loop.run(strict, workspace)
+    assert refused.promotion is not None
+    assert not refused.promotion.promoted
+    assert "1.1" in refused.promotion.verdicts[0].explanation
+    assert wiring.registry(workspace).champion("imported") == champion
 
 
 def test_without_a_server_the_error_says_how_to_start_one(tmp_path, recipe_path):

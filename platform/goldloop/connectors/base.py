@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,6 +44,14 @@ class Connector(Plugin):
     """
 
     Config = ConnectorConfig
+
+    @classmethod
+    @abstractmethod
+    def example(cls, folder: Path) -> dict[str, Any]:
+        """Write a tiny source into an empty folder, and tell its section of a recipe.
+
+        It has two usable items or more and something that cannot be used: feeds the contract tests.
+        """
 
     @abstractmethod
     def items(self) -> Iterator[Item | Quarantined]:

@@ -58,6 +58,14 @@ class Files(Connector):
             )
         self._limits = Limits(config.max_megapixels, config.max_text_megabytes)
 
+    @classmethod
+    @override
+    def example(cls, folder: Path) -> dict[str, Any]:
+        for name in ("one", "two"):
+            (folder / f"{name}.txt").write_text(f"text {name}", encoding="utf-8")
+        (folder / "blank.txt").write_text(" ", encoding="utf-8")
+        return {"kind": "files", "url": str(folder)}
+
     @override
     def items(self) -> Iterator[Item | Quarantined]:
         location = locate(self.config.url)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -49,6 +50,12 @@ class Table(Connector):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._limits = Limits(config.max_megapixels, config.max_text_megabytes)
+
+    @classmethod
+    @override
+    def example(cls, folder: Path) -> dict[str, Any]:
+        (folder / "example.csv").write_text('text\none\ntwo\n" "\n', encoding="utf-8")
+        return {"kind": "table", "url": str(folder / "example.csv"), "text": "text"}
 
     @override
     def items(self) -> Iterator[Item | Quarantined]:

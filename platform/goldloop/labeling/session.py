@@ -13,14 +13,14 @@ from sqlalchemy import Engine
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.ledger import Balance, balance, write_books
 from goldloop.catalog.server_side import Place
-from goldloop.errors import LabelStudioUnreachable
+from goldloop.errors import LabelStudioUnreachable, LedgerError
 from goldloop.labeling.access import Access
 from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.collect import collect
 from goldloop.labeling.config import LabelingConfig
 from goldloop.labeling.preannotate import Suggest, preannotate
 from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
-from goldloop.labeling.values import Project, TaskData
+from goldloop.labeling.values import Project, TaskData, Totals
 from goldloop.progress import Progress
 from goldloop.records import Item
 from goldloop.workspace import Workspace
@@ -69,13 +69,28 @@ class Session:
             if done is not None:
                 progress.say("collect: nothing has changed in Label Studio")
                 return balance(connection, self.place.recipe, "collect"), done["annotations"]
-        live = self.reconcile().live
+        state = self.reconcile()
+        live = state.live
         found = collect(self.client, self.project, live, annotators_per_item, progress)
+        if not state.foreign:
+            self._check_totals(totals, len(found.annotations))
         with self.engine.begin() as connection:
             count = server_side.replace_annotations(connection, self.place, found.annotations)
             books = write_books(connection, self.place.recipe, "collect", len(live), found.outcomes)
             stages.finish(connection, self.place.recipe, "collect", inputs, {"annotations": count})
         return books, count
+
+    def _check_totals(self, before: Totals, collected: int) -> None:
+        """Hold what was collected against the server's own count, unless people have gone on meanwhile."""
+        counted = before.annotations + before.skipped
+        if collected != counted and self.client.project_totals(self.project) == before:
+            raise LedgerError(
+                "the server does not give all the annotations that it counts",
+                where=self.project.title,
+                found=f"{collected} annotations",
+                expected=f"{counted}",
+                remedy="Collect again; if it stays so, look at the project in Label Studio",
+            )
 
     @property
     def address(self) -> str:

@@ -6,8 +6,8 @@ that carries a pre-annotation is opened, as the editor would show it; of any oth
 to see. Whether an annotator errs on an item depends on seed, name and item alone, so a run that was
 killed and is run again makes the same labels, and nothing twice.
 
-Measured on the embedded server (SQLite, 4 busy cores, 300 tasks): one makes 14 annotations a second, two
-make 16 together, as the server's work is the limit. Asking for the next task instead of paging gives 7 to 8.
+They page through the task list rather than ask for the next task one by one: as the data manager does, and
+faster. `benchmarks/loop` measures the rate; the server's own work is the limit, so more of them gain little.
 """
 
 from __future__ import annotations
