@@ -45,11 +45,30 @@ def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
     """One version: splits, classes, agreement, where it lies."""
     from goldloop import workbench
 
-    facts = workbench.show(version).facts()
+    found = workbench.show(version)
     if as_json:
-        show_json(facts)
-    else:
-        show_facts(facts)
+        show_json(found.facts())
+        return
+    agreement = "-" if found.agreement is None else f"{found.agreement:.3f}, mean over pairs of answers"
+    show_facts(
+        {
+            "version": found.ref,
+            "digest": found.digest,
+            "parent": found.parent or "-",
+            "task": found.task["kind"],
+            "rows": ", ".join(f"{count} {split}" for split, count in found.counts.items()),
+            "agreement": agreement,
+            "committed": found.created_at,
+            "message": found.message or "-",
+            "folder": found.folder,
+        }
+    )
+    splits = list(found.class_counts)
+    rows = [
+        (name, number, *(found.class_counts[split].get(name, 0) for split in splits))
+        for number, name in enumerate(found.classes)
+    ]
+    show_table(("class", "id", *splits), rows)
 
 
 def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:
