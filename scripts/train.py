@@ -10,6 +10,7 @@ import argparse
 from accelerate import PartialState
 
 import goldloop
+from goldloop.wiring import is_main_process
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="such as training.epochs=3")
     arguments = parser.parse_args()
     run = goldloop.train(goldloop.load(arguments.recipe, arguments.overrides))
-    if PartialState().is_main_process:
+    if is_main_process():
         print(f"{run.folder}: {run.summary()}")
     PartialState().destroy_process_group()
 

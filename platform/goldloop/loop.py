@@ -12,7 +12,6 @@ handed its own section of the recipe and the plain values of `records.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from goldloop import __version__, wiring
@@ -232,10 +231,10 @@ def train(
         certificate.require(version.folder)
         facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
         progress.say(f"train: run {run_id} on {version.ref}")
-        steps = recipe.training.epochs * ceil(version.counts["train"] / recipe.training.batch_size)
-        tracked = wiring.tracking(workspace).run(recipe.name, run_id, facts)
-        with tracked as record, progress.track("train", steps) as advance:
-            heard = record.listen(progress, advance)
+        with (
+            wiring.tracking(workspace).run(recipe.name, run_id, facts) as record,
+            wiring.steps_shown(progress, record.listen(progress)) as heard,
+        ):
             finished = _fit(recipe.training, workspace, version, run_id, facts, heard)
             record.finish(finished)
         model = wiring.registry(workspace).register(

@@ -6,12 +6,14 @@ Slow packages (mlflow, torch, the SDK) are imported by the function that needs t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.catalog.content import items_of
 from goldloop.errors import ModelError
+from goldloop.progress import Advance, Progress
 from goldloop.recipe import Recipe
 from goldloop.records import Item
 from goldloop.tasks import tasks
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from goldloop.labeling.session import Session
     from goldloop.registry.models import ModelVersion, Registry
     from goldloop.registry.tracking import Tracking
+    from goldloop.training.events import Event
 
 
 def fields(recipe: Recipe) -> dict[str, Any]:
@@ -107,6 +110,27 @@ def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
 def is_main_process() -> bool:
     """Whether this is the one of several training processes that locks, tracks and registers."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def steps_shown(progress: Progress, heard: Callable[[Event], None]) -> Iterator[Callable[[Event], None]]:
+    """Show a run's steps as progress, as soon as it tells how many there are, and pass its events on."""
+    from goldloop.training.events import StepLogged
+
+    with ExitStack() as shown:
+        advance: Advance | None = None
+        done = 0
+
+        def hear(event: Event) -> None:
+            nonlocal advance, done
+            if isinstance(event, StepLogged):
+                if advance is None:
+                    advance = shown.enter_context(progress.track("train", event.total))
+                advance(event.step - done)
+                done = event.step
+            heard(event)
+
+        yield hear
 
 
 def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:

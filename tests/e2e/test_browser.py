@@ -85,11 +85,8 @@ def test_an_image_is_shown_with_its_pre_annotation(workspace, server, page, tmp_
     project, task = _suggested(recipe, workspace, 'odd "one"')
     _open(page, server, project, task)
     assert _checked(page) == ['odd "one"']
-    width = page.evaluate(
-        "Math.max(...[...document.querySelectorAll('img')]"
-        ".filter(image => image.src.includes('local-files')).map(image => image.naturalWidth))"
-    )
-    assert width == 64
+    pictures = "[...document.querySelectorAll('img')].filter(image => image.src.includes('local-files'))"
+    page.wait_for_function(f"{pictures}.some(image => image.naturalWidth === 64)", timeout=60_000)
     page.screenshot(path=str(tmp_path / "image.png"))
 
 

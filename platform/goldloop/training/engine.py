@@ -8,6 +8,7 @@ the whole batch. Nothing in a step waits for the device: losses stay on it until
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -75,6 +76,9 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if precision == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if bf16 else "no"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
+        # Without it each of several processes on CPUs would train alone, and write over the others.
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     # A second run in this process may want another precision than the first.
     AcceleratorState._reset_state()
     try:
