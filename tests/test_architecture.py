@@ -26,6 +26,7 @@ LAYERS: list[set[str]] = [
     {"tasks", "connectors"},
     {"workspace"},
     {"media", "catalog", "plugins", "progress"},
+    {"durable"},
     {"records", "settings"},
     {"errors"},
 ]

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from goldloop import __version__
+from goldloop.durable import flush
 from goldloop.errors import GoldloopError, ItemError, ModelError, PluginError, RecipeError
 from goldloop.records import Modality, Prediction
 from goldloop.tasks import tasks
@@ -72,11 +73,11 @@ def save_model(
         text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True)
         (aside / MODEL_FILE).write_text(text + "\n", encoding="utf-8")
         for path in aside.iterdir():
-            _flush(path)
+            flush(path)
         if folder.exists():
             shutil.rmtree(folder)
         aside.replace(folder)
-        _flush(folder.parent)
+        flush(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -255,15 +256,6 @@ def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Make what was written to a file or folder survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

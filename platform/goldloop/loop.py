@@ -50,9 +50,9 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         pulled = pull(recipe, workspace, progress)
         pushed = push(recipe, workspace, progress)
         collected = collect(recipe, workspace, progress)
-        waiting = _waiting(recipe, workspace, collected)
+        waiting = None if collected.balance.outcomes.get("labelled") else wiring.awaited(recipe, workspace)
         if waiting is not None:
-            return Turn(pulled, pushed, collected, waiting=waiting)
+            return Turn(pulled, pushed, collected, waiting=f"{waiting}: annotate at {collected.address}")
         version = commit(recipe, workspace, progress)
         if recipe.training is None:
             return Turn(pulled, pushed, collected, version)
@@ -389,13 +389,3 @@ def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progre
         )
     progress.say(f"predict: {written} pre-annotations written")
     return written
-
-
-def _waiting(recipe: Recipe, workspace: Workspace, collected: CollectedBooks) -> str | None:
-    """What the loop waits for, if it cannot go on."""
-    if collected.balance.outcomes.get("labelled") or workspace.versions.joinpath(recipe.name).exists():
-        return None
-    with workspace.engine.connect() as connection:
-        if any(item.label_use == "imported" for item in items_of(connection, recipe.name)):
-            return None
-    return f"none of {collected.balance.total} tasks is labelled yet: annotate at {collected.address}"

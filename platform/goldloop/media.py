@@ -7,9 +7,9 @@ show (TIFF) get a PNG twin beside them for annotators; models always see the ori
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
+from goldloop import durable
 from goldloop.errors import WorkspaceError
 from goldloop.records import Item
 
@@ -72,15 +72,7 @@ def _write_once(path: Path, content: bytes) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    durable.replace(path, content)
 
 
 def _as_png(content: bytes) -> bytes:

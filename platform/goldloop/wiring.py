@@ -107,6 +107,15 @@ def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
     return Predictor.load(registry(workspace).download(model))
 
 
+def awaited(recipe: Recipe, workspace: Workspace) -> str | None:
+    """What a loop without a labelled task waits for; None if it has labels from elsewhere or from before."""
+    if (workspace.versions / recipe.name).exists():
+        return None
+    with workspace.engine.connect() as connection:
+        imported = any(item.label_use == "imported" for item in items_of(connection, recipe.name))
+    return None if imported else "no task is labelled yet"
+
+
 def is_main_process() -> bool:
     """Whether this is the one of several training processes that locks, tracks and registers."""
     return int(os.environ.get("RANK", "0")) == 0

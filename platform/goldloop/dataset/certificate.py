@@ -19,9 +19,9 @@ from typing import Any
 from goldloop import __version__
 from goldloop.dataset.config import Split
 from goldloop.dataset.digest import canonical
-from goldloop.dataset.durable import write_json
 from goldloop.dataset.inspection import Fault, inspect
 from goldloop.dataset.shards import Entry
+from goldloop.durable import write_json
 from goldloop.errors import CertificateError, GoldloopError
 from goldloop.records import Outcome
 from goldloop.tasks import tasks

@@ -13,9 +13,9 @@ from goldloop.dataset.card import dataset_card
 from goldloop.dataset.certificate import DESCRIPTION, certify
 from goldloop.dataset.config import Split
 from goldloop.dataset.digest import row_digest
-from goldloop.dataset.durable import flush, write_json, write_text
 from goldloop.dataset.inspection import LEDGER
 from goldloop.dataset.shards import Entry, write_shards
+from goldloop.durable import flush, write_json, write_text
 from goldloop.media import MediaStore
 from goldloop.records import Outcome
 from goldloop.tasks.base import Task

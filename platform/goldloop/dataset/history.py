@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from goldloop.dataset.durable import flush, write_text
+from goldloop.durable import flush, write_text
 from goldloop.errors import VersionError
 
 LOG = "log.jsonl"

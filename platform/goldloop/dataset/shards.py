@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goldloop.dataset.durable import flush
 from goldloop.dataset.splits import SPLITS
+from goldloop.durable import flush
 from goldloop.errors import VersionError
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, content_key

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
+
+from goldloop import durable
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """Class names, which are also the names of the folders."""
@@ -38,7 +39,5 @@ def write_digits(folder: Path, per_class: int = 120) -> Path:
             picture = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
             buffer = io.BytesIO()
             picture.save(buffer, format="PNG")
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            aside.write_bytes(buffer.getvalue())
-            aside.replace(path)
+            durable.replace(path, buffer.getvalue())
     return folder

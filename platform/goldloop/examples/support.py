@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
+
+from goldloop import durable
 
 INTENTS = ("account-access", "billing", "cancellation", "delivery", "returns", "technical-problem")
 """What the customers want; the column `intent`."""
@@ -16,7 +17,5 @@ def write_support_requests(folder: Path) -> Path:
     path = folder / "support_requests.csv"
     if not path.exists() or path.read_bytes() != content:
         folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.write_bytes(content)
-        aside.replace(path)
+        durable.replace(path, content)
     return path

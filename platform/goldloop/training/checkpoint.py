@@ -16,7 +16,6 @@ whole. There is no pickle in them: tensors are safetensors, the rest is JSON.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from goldloop.durable import flush
 from goldloop.errors import TrainingError
 from goldloop.training.engine import Engine
 from goldloop.training.record import check_identity
@@ -176,10 +176,10 @@ class Checkpoints:
             accelerator.wait_for_everyone()
             if self._main:
                 for path in [*aside.iterdir(), aside]:
-                    _flush(path)
+                    flush(path)
                 shutil.rmtree(self.folder / name, ignore_errors=True)
                 aside.replace(self.folder / name)
-                _flush(self.folder)
+                flush(self.folder)
             accelerator.wait_for_everyone()
         except OSError as error:
             raise TrainingError(
@@ -270,11 +270,3 @@ def _set_random_state(
     engine.generator.set_state(tensors["augmentation"])
     if "cuda" in tensors and engine.accelerator.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["cuda"], engine.accelerator.device)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,8 +23,8 @@ import huggingface_hub  # noqa: F401
 import jinja2  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 import pytest
-from conftest import Material, texts
 
+from conftest import Material, texts
 from goldloop.dataset import version as versions
 from goldloop.dataset.certificate import verify
 from goldloop.errors import VersionError

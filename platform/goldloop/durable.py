@@ -1,4 +1,4 @@
-"""Files that survive a loss of power once they are written."""
+"""Files that are whole whenever they are there, and that survive a loss of power once they are written."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file aside and rename it: whoever looks sees what was there before, or all of the new."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        flush(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
