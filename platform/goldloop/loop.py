@@ -11,8 +11,7 @@ handed its own section of the recipe and the plain values of `records.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from goldloop import __version__, wiring
 from goldloop.catalog import server_side, stages
@@ -30,8 +29,6 @@ from goldloop.workspace import Workspace
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
     from goldloop.evaluation.report import Report
-    from goldloop.training.config import TrainingConfig
-    from goldloop.training.events import Event
     from goldloop.training.run import Run
 
 SILENT = Silent()
@@ -47,7 +44,7 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
     """
     workspace = workspace or Workspace.open()
     with workspace.lock(recipe.name):
-        pulled = pull(recipe, workspace, progress)
+        pulled = pull(recipe, workspace, progress, skip_unchanged=True)
         pushed = push(recipe, workspace, progress)
         collected = collect(recipe, workspace, progress)
         waiting = None if collected.balance.outcomes.get("labelled") else wiring.awaited(recipe, workspace)
@@ -64,8 +61,20 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
 
 
-def pull(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Balance:
+def pull(
+    recipe: Recipe,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+    *,
+    skip_unchanged: bool = False,
+) -> Balance:
     """Sources -> catalog: every address gets an outcome, every content is kept once.
+
+    Args:
+        recipe: its sources and its task.
+        workspace: where.
+        progress: where to tell how far it is.
+        skip_unchanged: do not read sources whose listing (names, sizes, times) is that of the last pull.
 
     Raises:
         SourceError: a source cannot be read at all, or has nothing in it.
@@ -80,7 +89,8 @@ def pull(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
         mark = fingerprint(sources)
         inputs = digest_of([wiring.fields(recipe)["sources"], wiring.fields(recipe)["task"], mark])
         with workspace.engine.connect() as connection:
-            if mark is not None and stages.finished(connection, recipe.name, "pull", inputs) is not None:
+            done = stages.finished(connection, recipe.name, "pull", inputs)
+            if skip_unchanged and mark is not None and done is not None:
                 progress.say("pull: the sources have not changed")
                 return balance(connection, recipe.name, "pull")
         intake = Intake(workspace.media, task.modality, task.parse)
@@ -226,7 +236,7 @@ def train(
     version = wiring.version_of(workspace, recipe.name, on)
     run_id = digest_of([version.digest, wiring.fields(recipe)["training"], __version__])[:12]
     if not wiring.is_main_process():
-        return _fit(recipe.training, workspace, version, run_id, {}, lambda event: None)
+        return wiring.fit(recipe.training, workspace, version, run_id, {}, lambda event: None)
     with workspace.lock(recipe.name):
         certificate.require(version.folder)
         facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
@@ -235,7 +245,7 @@ def train(
             wiring.tracking(workspace).run(recipe.name, run_id, facts) as record,
             wiring.steps_shown(progress, record.listen(progress)) as heard,
         ):
-            finished = _fit(recipe.training, workspace, version, run_id, facts, heard)
+            finished = wiring.fit(recipe.training, workspace, version, run_id, facts, heard)
             record.finish(finished)
         model = wiring.registry(workspace).register(
             recipe.name,
@@ -247,22 +257,6 @@ def train(
         )
     progress.say(f"train: {model.ref}, {finished.summary()}")
     return finished
-
-
-def _fit(
-    config: TrainingConfig,
-    workspace: Workspace,
-    version: Version,
-    run_id: str,
-    facts: Mapping[str, Any],
-    heard: Callable[[Event], None],
-) -> Run:
-    """Train on a version that holds, in this process as one of those that do so together."""
-    from goldloop.training.run import train as fit
-
-    splits = {split: version.dataset(split) for split in ("train", "validation")}
-    folder = workspace.runs / version.name / run_id
-    return fit(tasks.create(version.task), config, splits, folder, workspace.cache, facts, heard)
 
 
 def evaluate(

@@ -6,7 +6,7 @@ Slow packages (mlflow, torch, the SDK) are imported by the function that needs t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from goldloop.labeling.session import Session
     from goldloop.registry.models import ModelVersion, Registry
     from goldloop.registry.tracking import Tracking
+    from goldloop.training.config import TrainingConfig
     from goldloop.training.events import Event
+    from goldloop.training.run import Run
 
 
 def fields(recipe: Recipe) -> dict[str, Any]:
@@ -140,6 +142,22 @@ def steps_shown(progress: Progress, heard: Callable[[Event], None]) -> Iterator[
             heard(event)
 
         yield hear
+
+
+def fit(
+    config: TrainingConfig,
+    workspace: Workspace,
+    version: Version,
+    run_id: str,
+    facts: Mapping[str, Any],
+    heard: Callable[[Event], None],
+) -> Run:
+    """Train on a version that holds, in this process as one of those that do so together."""
+    from goldloop.training.run import train
+
+    splits = {split: version.dataset(split) for split in ("train", "validation")}
+    folder = workspace.runs / version.name / run_id
+    return train(tasks.create(version.task), config, splits, folder, workspace.cache, facts, heard)
 
 
 def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:

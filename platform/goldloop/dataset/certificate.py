@@ -102,13 +102,14 @@ def verify(folder: Path) -> list[Fault]:
     faults = [*_file_faults(folder, content["files"])]
     try:
         fields = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        digest = fields["digest"]
         found = inspect(folder, tasks.create(fields["task"]), Split.model_validate(fields["split"]))
     except (OSError, ValueError, KeyError, TypeError, GoldloopError) as error:
         return [*faults, Fault(DESCRIPTION, f"cannot be read: {error}")]
     faults += found.faults
     if found.rows != content["rows"]:
         faults.append(Fault("data", f"{found.rows} rows, the certificate says {content['rows']}"))
-    if not (found.digest == content["digest"] == fields["digest"]):
+    if not (found.digest == content["digest"] == digest):
         faults.append(Fault("data", "the rows do not have the version's digest"))
     return faults
 

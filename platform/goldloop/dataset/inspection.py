@@ -20,8 +20,11 @@ LEDGER = "goldloop/ledger.parquet"
 WITH_ROW = frozenset({"labelled", "imported"})
 """The outcomes of items that have a row."""
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
-"""What reading bytes that are not as they should be raises; pyarrow's errors derive from these."""
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError)
+"""What reading bytes that are not as they should be raises; pyarrow's errors derive from these.
+
+Among them what a file claims wrongly: of a type that pyarrow does not know, of a size that no memory holds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def _rows(folder: Path, task: Task[Any]) -> tuple[list[Row], list[Fault]]:
             for read in read_rows(path, ["key", "group", task.modality, *columns]):
                 target = {column: read[column] for column in columns}
                 rows.append(_row(read, target, name, split_of_file(path)))
-        except (*_UNREADABLE, AttributeError) as error:
+        except _UNREADABLE as error:
             faults.append(Fault(name, f"cannot be read: {_plain(error)}"))
     return rows, faults
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from goldloop.dataset.certificate import CERTIFICATE, require, verify
+from goldloop.dataset.certificate import CERTIFICATE, DESCRIPTION, require, verify
 from goldloop.dataset.version import Version
 from goldloop.errors import CertificateError
 
@@ -133,6 +135,17 @@ def test_a_row_that_stands_twice_is_named(version):
     assert f"{SHARD} row {key}: stands in {SHARD} too" in found(version.folder)
 
 
+def test_a_row_that_stands_in_two_splits_is_named(version):
+    other = version.folder / "data" / "test-00000-of-00001.parquet"
+    train, test = parquet.read_table(version.folder / SHARD), parquet.read_table(other)
+    parquet.write_table(pyarrow.concat_tables([test, train.slice(0, 1)]), other)
+    key = train["key"][0].as_py()
+    faults = found(version.folder)
+    assert f"{SHARD} row {key}: stands in data/test-00000-of-00001.parquet too" in faults
+    assert f"data/test-00000-of-00001.parquet row {key}: belongs to train" in faults
+    assert f"group {key}: is in test and in train" in faults
+
+
 def test_a_row_moved_into_another_group_is_named(version):
     other = next(f"group {number}" for number in range(99) if _split(f"group {number}", version) == "test")
 
@@ -167,6 +180,27 @@ def test_an_unreadable_shard_is_one_fault_and_not_one_for_each_row(version):
     faults = found(version.folder)
     assert f"data: {version.counts['train']} of 58 rows cannot be read" in faults
     assert len(faults) < 8
+
+
+def test_a_shard_of_a_type_that_nobody_knows_is_a_fault(version):
+    shard = version.folder / SHARD
+    schema = parquet.read_schema(shard).remove_metadata()
+    assert schema.field("label").type == pyarrow.int64()
+    content = shard.read_bytes()
+    (written,) = re.findall(rb"ARROW:schema.{2,3}?(/////[A-Za-z0-9+/]+=*)", content, re.DOTALL)
+    wider = base64.b64decode(written).replace((64).to_bytes(4, "little"), (128).to_bytes(4, "little"))
+    shard.write_bytes(content.replace(written, base64.b64encode(wider)))
+    faults = found(version.folder)
+    assert any(re.match(f"{SHARD}: cannot be read: .*more than 64 bits", fault) for fault in faults), faults
+
+
+@pytest.mark.parametrize("field", ["digest", "task", "split"])
+def test_a_description_that_lacks_a_field_is_named(version, field):
+    path = version.folder / DESCRIPTION
+    fields = json.loads(path.read_text())
+    del fields[field]
+    path.write_text(json.dumps(fields))
+    assert f"{DESCRIPTION}: cannot be read: {field!r}" in found(version.folder)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,22 @@ def test_class_ids_stay_when_the_recipe_reorders_drops_and_adds_classes(make_tex
     assert {row["key"]: row["label"] for row in second.dataset("train")} == ids
 
 
+def test_a_class_that_nobody_chose_keeps_its_id_and_counts_no_rows(make_texts):
+    material = make_texts()
+    material.labels = [replace(label, target="1") for label in material.labels]
+    version = material.commit()
+    assert version.classes == ("yes", "no", "1")
+    assert [sum(found[name] for found in version.class_counts.values()) for name in version.classes] == [
+        0,
+        0,
+        58,
+    ]
+    rows = version.dataset("train")
+    assert rows.features["label"].names == ["yes", "no", "1"]
+    assert set(rows["label"]) == {2}
+    assert verify(version.folder) == []
+
+
 def test_class_ids_stay_even_when_the_older_version_is_deleted(make_texts):
     import shutil
 
