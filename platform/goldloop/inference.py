@@ -89,7 +89,7 @@ def answer(task: Task[Any], model: Model, batch: Batch, device: torch.device) ->
     """
     with torch.inference_mode():
         ready = task.normalize(batch.to(device), model)
-        return task.predict(model, model.network(**ready.inputs))
+        return task.predict(model, task.outputs(model, ready))
 
 
 class Predictor:

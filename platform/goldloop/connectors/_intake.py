@@ -30,7 +30,7 @@ class Intake:
         parse: the task's reading of a label that a source knows; raises AnnotationError.
     """
 
-    def __init__(self, media: MediaStore, modality: Modality, parse: Callable[[Any], Any]) -> None:
+    def __init__(self, media: MediaStore, modality: Modality, parse: Callable[[Any, Item], Any]) -> None:
         self._media = media
         self._modality = modality
         self._parse = parse
@@ -68,7 +68,7 @@ class Intake:
             reason = f"this is {entry.modality}, the task works on {self._modality}"
             return Outcome(subject=subject, outcome="quarantined", reason=reason)
         try:
-            label = None if entry.label is None else self._parse(entry.label)
+            label = None if entry.label is None else self._parse(entry.label, entry)
         except AnnotationError as error:
             return Outcome(subject=subject, outcome="quarantined", reason=str(error))
         self._seen[entry.uri] = (entry.key, source)

@@ -169,10 +169,9 @@ def counts(entries: Iterable[Entry]) -> dict[str, int]:
     return {split: found.count(split) for split in SPLITS}
 
 
-def class_counts(entries: Iterable[Entry], classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Split -> class -> rows; empty for a task whose answer is not one class."""
-    targets = [(entry.split, entry.label.target) for entry in entries]
-    if not all(isinstance(target, str) for _, target in targets):
+def class_counts(task: Task[Any], entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
+    """Split -> class -> how often its rows name it; empty for a task whose answers name no class."""
+    found = Counter((entry.split, name) for entry in entries for name in task.classes_in(entry.label.target))
+    if not found:
         return {}
-    found = Counter(targets)
-    return {split: {name: found[split, name] for name in classes} for split in SPLITS}
+    return {split: {name: found[split, name] for name in task.classes} for split in SPLITS}

@@ -264,7 +264,7 @@ def _described(
         message=commit.message,
         parent=commit.parent,
         split=config.split.model_dump(mode="json"),
-        class_counts=class_counts(entries, task.classes),
+        class_counts=class_counts(task, entries),
     )
 
 

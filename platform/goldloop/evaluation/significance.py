@@ -139,6 +139,7 @@ class _Scorer:
     def __init__(self, task: Task[Any], pairs: Sequence[tuple[Any, Any]], counts: Counts) -> None:
         self._task = task
         self._pairs = pairs
+        self._tallies = [task.tally(predicted, expected) for predicted, expected in pairs]
         self.fast = self._from_confusion(counts)
 
     def resamples(self, names: Collection[str]) -> int:
@@ -165,9 +166,7 @@ class _Scorer:
 
     def _scored(self, row: Counts) -> dict[str, float]:
         chosen = numpy.repeat(numpy.arange(len(row)), row).tolist()
-        predicted = [self._pairs[number][0] for number in chosen]
-        expected = [self._pairs[number][1] for number in chosen]
-        return self._task.score(predicted, expected)
+        return self._task.summarize([self._tallies[number] for number in chosen])
 
     def _from_confusion(self, counts: Counts) -> frozenset[str]:
         """Names of the figures that the confusion matrix gives just as the task does."""

@@ -89,7 +89,7 @@ def _settle_item(
     answers = list(targets.values())
     target = task.consensus(answers, policy)
     if target is None:
-        return Outcome(subject=item.key, outcome="disputed", reason=_votes(answers))
+        return Outcome(subject=item.key, outcome="disputed", reason=_votes(task, answers))
     # Who has once seen a model's answer has seen it, in whichever act that was.
     shown = {act.shown_model for act in acts if act.annotator in targets and act.shown_model is not None}
     return Label(
@@ -125,7 +125,7 @@ def _moment(written: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _votes(answers: Sequence[Any]) -> str:
-    votes = Counter(str(answer) for answer in answers)
+def _votes(task: Task[Any], answers: Sequence[Any]) -> str:
+    votes = Counter(task.describe(answer) for answer in answers)
     counted = sorted(votes.items(), key=lambda vote: (-vote[1], vote[0]))
     return "annotators disagree: " + ", ".join(f"{text} {count}" for text, count in counted)

@@ -1,20 +1,30 @@
-"""Lists of class names: what a recipe may say, and what to answer to a name that is not in the list."""
+"""Lists of class names: what a recipe may say, and what a task does with names and ids."""
 
 from __future__ import annotations
 
 import difflib
+import numbers
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import field_validator
+from pydantic import ValidationError, field_validator
+from typing_extensions import override
 
-from goldloop.errors import AnnotationError
-from goldloop.tasks.base import TaskConfig
+from goldloop.errors import AnnotationError, RecipeError, VersionError
+from goldloop.tasks.base import Task, TaskConfig
+
+if TYPE_CHECKING:
+    import datasets
+
+T = TypeVar("T")
 
 
 class ClassesConfig(TaskConfig):
     """A task with a list of classes."""
+
+    fewest_classes: ClassVar[int] = 1
 
     classes: tuple[str, ...]
     """Class names in id order."""
@@ -22,8 +32,8 @@ class ClassesConfig(TaskConfig):
     @field_validator("classes")
     @classmethod
     def _can_be_told_apart(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(classes) < 2:
-            raise ValueError(f"a choice needs at least 2 classes, found {len(classes)}")
+        if len(classes) < cls.fewest_classes:
+            raise ValueError(f"the task needs at least {cls.fewest_classes} classes, found {len(classes)}")
         for name in classes:
             _check_name(name)
         names = Counter(unicodedata.normalize("NFC", name) for name in classes)
@@ -31,6 +41,78 @@ class ClassesConfig(TaskConfig):
         if twice:
             raise ValueError(f"a class is named twice: {', '.join(map(repr, twice))}")
         return classes
+
+
+class ClassesTask(Task[T]):
+    """A task whose answers name classes of a fixed list; ids, positions in it, stay in rows and networks."""
+
+    config: ClassesConfig
+
+    @property
+    @override
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    @override
+    def with_classes(self, classes: Sequence[str]) -> Self:
+        try:
+            config = type(self.config).model_validate({**self.config.model_dump(), "classes": tuple(classes)})
+        except ValidationError as error:
+            raise RecipeError(error.errors()[0]["msg"], where=f"classes {list(classes)!r}") from error
+        return type(self)(config)
+
+    def class_id(self, name: str, where: str | None = None) -> int:
+        """The id of a class.
+
+        Raises:
+            AnnotationError: the task has no such class.
+        """
+        try:
+            return self.classes.index(name)
+        except ValueError:
+            raise unknown_class(name, self.classes, where) from None
+
+    def class_name(self, identity: Any, where: str | None = None) -> str:
+        """The class of an id that a row holds.
+
+        Raises:
+            VersionError: the row's id is none of the registry's.
+        """
+        if not isinstance(identity, numbers.Integral) or int(identity) not in range(len(self.classes)):
+            raise VersionError(
+                "a row has an unknown class id",
+                where=where,
+                found=repr(identity),
+                expected=f"0 to {len(self.classes) - 1}",
+            )
+        return self.classes[int(identity)]
+
+    def known_class(self, name: Any, where: str | None = None) -> str:
+        """The class that a source means by a name, accents composed or not.
+
+        Raises:
+            AnnotationError: the task has no such class; names the nearest.
+        """
+        is_number = isinstance(name, numbers.Integral) and not isinstance(name, bool)
+        name = str(name) if is_number else name
+        if not isinstance(name, str):
+            raise AnnotationError(
+                "a class is given by its name", where=where, found=repr(name), expected="a text"
+            )
+        if name in self.classes:
+            return name
+        # Some file systems decompose accents in folder names; the class is the same.
+        composed = unicodedata.normalize("NFC", name)
+        for known in self.classes:
+            if unicodedata.normalize("NFC", known) == composed:
+                return known
+        raise unknown_class(name, self.classes, where)
+
+    def class_features(self) -> datasets.ClassLabel:
+        """The feature of a column of class ids."""
+        import datasets
+
+        return datasets.ClassLabel(names=list(self.classes))
 
 
 def _check_name(name: str) -> None:

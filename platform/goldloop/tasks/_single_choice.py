@@ -5,25 +5,19 @@ A target is a class name. Class ids, positions in the list, appear in rows and i
 
 from __future__ import annotations
 
-import hashlib
-import numbers
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ValidationError
 from typing_extensions import override
 
-from goldloop.errors import AnnotationError, ModelError, RecipeError, VersionError
+from goldloop.errors import AnnotationError, ModelError
 from goldloop.records import Item, Prediction
-from goldloop.tasks._classes import ClassesConfig, unknown_class
-from goldloop.tasks.base import Batch, ConsensusPolicy, Model, Task
+from goldloop.tasks._classes import ClassesConfig, ClassesTask, unknown_class
+from goldloop.tasks._regions import class_value, new_region, region_id, region_value
+from goldloop.tasks.base import Batch, ConsensusPolicy, Model
 
 if TYPE_CHECKING:
-    import datasets
     import torch
 
 CONTROL = "label"
@@ -31,30 +25,21 @@ CONTROL = "label"
 
 _INLINE_UP_TO = 12
 _HOTKEYS = "1234567890"
-_VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
-_WORD_JOINER = "\u2060"
 
 
-class ClassTask(Task[str]):
+class ChoiceConfig(ClassesConfig):
+    """What the recipe of such a task says."""
+
+    fewest_classes = 2
+
+
+class ClassTask(ClassesTask[str]):
     """A task whose target is one class name; its kinds differ in what they show and what they train."""
 
-    config: ClassesConfig
+    config: ChoiceConfig
     metric = "accuracy"
     object_name: ClassVar[str]
     """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
-
-    @property
-    @override
-    def classes(self) -> tuple[str, ...]:
-        return self.config.classes
-
-    @override
-    def with_classes(self, classes: Sequence[str]) -> Self:
-        try:
-            config = type(self.config).model_validate({**self.config.model_dump(), "classes": tuple(classes)})
-        except ValidationError as error:
-            raise RecipeError(error.errors()[0]["msg"], where=f"classes {list(classes)!r}") from error
-        return type(self)(config)
 
     def choices(self) -> str:
         """The Choices tag of the labelling interface."""
@@ -66,23 +51,14 @@ class ClassTask(Task[str]):
         ]
         for number, name in enumerate(self.classes):
             hotkey = name if own_digit else _HOTKEYS[number : number + 1]
-            lines.append(f"    <Choice {_value(name)}" + (f' hotkey="{hotkey}"' if hotkey else "") + "/>")
+            lines.append(
+                f"    <Choice {class_value(name)}" + (f' hotkey="{hotkey}"' if hotkey else "") + "/>"
+            )
         return "\n".join([*lines, "  </Choices>"])
 
     @override
-    def parse(self, value: Any) -> str:
-        is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        name = str(value) if is_number else value
-        if not isinstance(name, str):
-            raise AnnotationError("a class is given by its name", found=repr(value), expected="a text")
-        if name in self.classes:
-            return name
-        # Some file systems decompose accents in folder names; the class is the same.
-        composed = unicodedata.normalize("NFC", name)
-        for known in self.classes:
-            if unicodedata.normalize("NFC", known) == composed:
-                return known
-        raise unknown_class(name, self.classes, None)
+    def parse(self, value: Any, item: Item) -> str:
+        return self.known_class(value)
 
     @override
     def decode(self, results: Sequence[Mapping[str, Any]], item: Item) -> str:
@@ -94,7 +70,7 @@ class ClassTask(Task[str]):
                 expected="exactly one choice",
                 remedy="Choose a class in Label Studio, or skip the task",
             )
-        regions = ", ".join(_region_id(region) for region in results)
+        regions = ", ".join(region_id(region) for region in results)
         if len(results) > 1:
             raise AnnotationError(
                 "more than one answer",
@@ -106,20 +82,8 @@ class ClassTask(Task[str]):
         return self._decode_region(results[0], f"{where}, region {regions}")
 
     def _decode_region(self, region: Any, where: str) -> str:
-        remedy = "Annotate the task again with this recipe's labelling interface"
-        if not isinstance(region, Mapping):
-            raise AnnotationError("a region is not an object", where=where, found=repr(region), remedy=remedy)
-        for field, expected in (("from_name", CONTROL), ("to_name", self.object_name), ("type", "choices")):
-            if region.get(field) != expected:
-                raise AnnotationError(
-                    f"a region has another `{field}` than the labelling interface",
-                    where=where,
-                    found=repr(region.get(field)),
-                    expected=repr(expected),
-                    remedy=remedy,
-                )
-        value = region.get("value")
-        chosen = value.get("choices") if isinstance(value, Mapping) else None
+        value = region_value(region, CONTROL, self.object_name, "choices", where)
+        chosen = value.get("choices")
         if not isinstance(chosen, list | tuple) or len(chosen) != 1 or not isinstance(chosen[0], str):
             raise AnnotationError(
                 "a choice must be exactly one class name",
@@ -136,38 +100,16 @@ class ClassTask(Task[str]):
     def encode(self, target: str, item: Item) -> list[dict[str, Any]]:
         if target not in self.classes:
             raise unknown_class(target, self.classes, f"item {item.key}")
-        identity = hashlib.sha256(f"{item.key}\n{CONTROL}\n{target}".encode()).hexdigest()[:10]
-        return [
-            {
-                "id": identity,
-                "from_name": CONTROL,
-                "to_name": self.object_name,
-                "type": "choices",
-                "value": {"choices": [target]},
-            }
-        ]
-
-    def label_features(self) -> datasets.ClassLabel:
-        """The column of the target."""
-        import datasets
-
-        return datasets.ClassLabel(names=list(self.classes))
+        value = {"choices": [target]}
+        return [new_region(item, 0, CONTROL, self.object_name, "choices", value)]
 
     @override
     def to_row(self, target: str) -> dict[str, Any]:
-        return {CONTROL: self._id(target)}
+        return {CONTROL: self.class_id(target)}
 
     @override
     def from_row(self, row: Mapping[str, Any]) -> str:
-        identity = row[CONTROL]
-        if not isinstance(identity, numbers.Integral) or int(identity) not in range(len(self.classes)):
-            raise VersionError(
-                "a row has an unknown class id",
-                where=row.get("key"),
-                found=repr(identity),
-                expected=f"0 to {len(self.classes) - 1}",
-            )
-        return self.classes[int(identity)]
+        return self.class_name(row[CONTROL], row.get("key"))
 
     @override
     def agreement(self, a: str, b: str) -> float:
@@ -209,12 +151,11 @@ class ClassTask(Task[str]):
         return predictions
 
     @override
-    def score(self, predicted: Sequence[str], expected: Sequence[str]) -> dict[str, float]:
+    def summarize(self, tallies: Sequence[Any]) -> dict[str, float]:
         """Accuracy, F1 averaged over the classes that appear, and recall averaged over expected ones."""
         from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-        if not expected:
-            raise ValueError("there is nothing to score")
+        predicted, expected = zip(*tallies, strict=True)
         answers, truth = self._paired_ids(predicted, expected)
         of_expected = {"labels": sorted(set(truth)), "average": "macro", "zero_division": 0}
         return {
@@ -222,6 +163,10 @@ class ClassTask(Task[str]):
             "macro_f1": float(f1_score(truth, answers, average="macro", zero_division=0)),
             "balanced_accuracy": float(recall_score(truth, answers, **of_expected)),
         }
+
+    @override
+    def classes_in(self, target: str) -> Sequence[str]:
+        return (target,)
 
     @override
     def per_class(self, predicted: Sequence[str], expected: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -249,13 +194,7 @@ class ClassTask(Task[str]):
     def _paired_ids(self, predicted: Sequence[str], expected: Sequence[str]) -> tuple[list[int], list[int]]:
         if len(predicted) != len(expected):
             raise ValueError(f"{len(predicted)} answers for {len(expected)} expected ones")
-        return [self._id(name) for name in predicted], [self._id(name) for name in expected]
-
-    def _id(self, name: str) -> int:
-        try:
-            return self.classes.index(name)
-        except ValueError:
-            raise unknown_class(name, self.classes, None) from None
+        return [self.class_id(name) for name in predicted], [self.class_id(name) for name in expected]
 
 
 def targets_of(rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
@@ -274,16 +213,3 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
 def carried(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a prepared row keeps of its row beside the content: the key and the class id."""
     return {name: row[name] for name in ("key", CONTROL) if row.get(name) is not None}
-
-
-def _value(name: str) -> str:
-    quoted = escape(name, {'"': "&quot;"})
-    shown = _VARIABLE.sub(f"${_WORD_JOINER}", quoted)
-    if shown == quoted:
-        return f'value="{quoted}"'
-    # Label Studio would put a field of the task in place of `$5` in a value, and does not in an alias.
-    return f'value="{shown}" alias="{quoted}"'
-
-
-def _region_id(region: Any) -> str:
-    return str(region.get("id", "without id")) if isinstance(region, Mapping) else "without id"

@@ -1,17 +1,20 @@
 """What every task type has in common: all that goldloop knows of one lies in its own file.
 
-A *target* is a task's answer about one item, as plain JSON-able data with class names (a class name; a
-tuple of boxes). A *row* is the same item inside a dataset version, with class ids. The order of work:
+A *target* is a task's answer about one item: a JSON value with class names (a class name; a list of
+boxes) in one canonical form, so that equal answers are equal values. A *row* is the same item inside a
+dataset version, with class ids. The order of work:
 
     annotation --decode--> target --to_row--> row --prepare--> prepared --batch--> Batch
-        -> network -> outputs --loss--> training      outputs --predict--> Prediction --encode--> annotation
+        --training_inputs--> network -> outputs --loss--> training
+        --outputs--> outputs --predict--> Prediction --encode--> annotation
 """
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+
+_LONGEST_DESCRIPTION = 80
 
 ConsensusPolicy = Literal["majority", "unanimous"]
 """`majority`: the answer that more annotators gave than any other; `unanimous`: all gave the same."""
@@ -68,10 +73,12 @@ class Batch:
 
     Attributes:
         inputs: keyword arguments of the network; first dimension B = examples, unless packed.
-        targets: what `loss` compares with; None at inference.
+        targets: what `loss` compares with: tensors, or lists and dicts of them; None at inference.
         keys: the items' content keys, B of them, in order.
         tokens: real tokens of a text batch, else 0.
         padded_tokens: tokens with padding, else 0.
+        context: what `outputs` and `predict` must know beside the inputs (an image's own size, a token's
+            place in the text); stays on the host.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -79,29 +86,39 @@ class Batch:
     keys: tuple[str, ...]
     tokens: int = 0
     padded_tokens: int = 0
+    context: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device; pinned memory travels without a wait."""
-        return Batch(
-            {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
-            self.targets.to(device, non_blocking=True) if hasattr(self.targets, "to") else self.targets,
-            self.keys,
-            self.tokens,
-            self.padded_tokens,
-        )
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The same batch with every tensor of its inputs and targets changed."""
+        return replace(self, inputs=_mapped(self.inputs, change), targets=_mapped(self.targets, change))
+
+
+def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _mapped(part, change) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mapped(part, change) for part in value]
+    return change(value) if hasattr(value, "device") else value
 
 
 class Task(Plugin, Generic[T]):
     """One task type: its annotation interface, data, model, decoding and scoring.
 
-    Laws, held by the contract suite: `decode(encode(t)) == t`; `from_row(to_row(t)) == t`;
-    `agreement(a, a) == 1`, symmetric, in [0, 1]; `consensus([t]) == t`; `score(x, x)` is perfect.
+    Laws, held by the contract suite: a target equals itself after JSON; `decode(encode(t)) == t`;
+    `parse(t) == t`; `from_row(to_row(t)) == t`; `agreement(a, a) == 1`, symmetric, in [0, 1];
+    `consensus([t]) == t`; `score(x, x)` is perfect.
     """
 
     Config = TaskConfig
     modality: ClassVar[Modality]
     metric: ClassVar[str]
     """The figure of `score` that chooses between models; higher is better."""
+    takes_label_smoothing: ClassVar[bool] = True
+    """Whether `loss` can smooth labels; where not, a recipe that asks for it is refused."""
 
     @property
     @abstractmethod
@@ -126,8 +143,14 @@ class Task(Plugin, Generic[T]):
         """
 
     @abstractmethod
-    def parse(self, value: Any) -> T:
+    def parse(self, value: Any, item: Item) -> T:
         """The target that a source means by a value of its own, such as a folder's name.
+
+        A target in JSON is such a value too, and comes back in its canonical form.
+
+        Args:
+            value: what the source says of the item.
+            item: what it says it of.
 
         Raises:
             AnnotationError: the value means no target; names the nearest class.
@@ -206,17 +229,54 @@ class Task(Plugin, Generic[T]):
         """What the network wants of a batch that is on its device (uint8 pixels to floats, say)."""
         return batch
 
+    def training_inputs(self, batch: Batch) -> dict[str, Any]:
+        """The network's keyword arguments in training; networks that compute their own loss get targets."""
+        return batch.inputs
+
+    def outputs(self, model: Model, batch: Batch) -> Any:
+        """What `predict` turns into answers; the network is in evaluation mode, gradients are off.
+
+        By default the network's own outputs; a task that must search for its answer, or map it back to
+        the whole item, does so here.
+        """
+        return model.network(**batch.inputs)
+
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
         """The mean loss over a batch's examples, a scalar with gradient."""
 
     @abstractmethod
     def predict(self, model: Model, outputs: Any) -> list[Prediction[T]]:
-        """One prediction per example of the batch that gave these outputs, in order."""
+        """One prediction per example of the batch whose `outputs` these are, in order."""
+
+    def score(self, predicted: Sequence[T], expected: Sequence[T]) -> dict[str, float]:
+        """The field's figures over paired answers; has `metric`; higher is better throughout.
+
+        Raises:
+            ValueError: nothing to score, or answers that are not paired.
+        """
+        if not expected:
+            raise ValueError("there is nothing to score")
+        if len(predicted) != len(expected):
+            raise ValueError(f"{len(predicted)} answers for {len(expected)} expected ones")
+        return self.summarize([self.tally(*pair) for pair in zip(predicted, expected, strict=True)])
+
+    def tally(self, predicted: T, expected: T) -> Any:
+        """What one item adds to the figures: found once, summed up for each of many resamples."""
+        return predicted, expected
 
     @abstractmethod
-    def score(self, predicted: Sequence[T], expected: Sequence[T]) -> dict[str, float]:
-        """The field's figures over paired answers; has `metric`; higher is better throughout."""
+    def summarize(self, tallies: Sequence[Any]) -> dict[str, float]:
+        """The figures of `score` over items by their tallies, each as often as it is in the list."""
+
+    def classes_in(self, target: T) -> Sequence[str]:
+        """The class of each thing that an answer names, with repetitions; empty where it names none."""
+        return ()
+
+    def describe(self, target: T) -> str:
+        """An answer in a few words, for people."""
+        text = target if isinstance(target, str) else json.dumps(target, ensure_ascii=False)
+        return text if len(text) <= _LONGEST_DESCRIPTION else f"{text[: _LONGEST_DESCRIPTION - 1]}…"
 
     def per_class(self, predicted: Sequence[T], expected: Sequence[T]) -> dict[str, dict[str, float]]:
         """Class name -> precision, recall, f1 in [0, 1] and support; empty where it has no meaning."""

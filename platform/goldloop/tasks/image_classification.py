@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from goldloop.records import Item, content_key
-from goldloop.tasks._classes import ClassesConfig
 from goldloop.tasks._images import augment_pixels, image_model, normalize_pixels, prepare_image
-from goldloop.tasks._single_choice import ClassTask, carried, targets_of
+from goldloop.tasks._single_choice import ChoiceConfig, ClassTask, carried, targets_of
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _EXAMPLES_PER_CLASS = 6
 class ImageClassification(ClassTask):
     """One class per image: a photo of a hand sign, and which sign it is."""
 
-    class Config(ClassesConfig):
+    class Config(ChoiceConfig):
         """What a recipe says under `task:`."""
 
     modality = "image"
@@ -48,7 +47,7 @@ class ImageClassification(ClassTask):
     def features(self) -> datasets.Features:
         import datasets
 
-        return datasets.Features({"image": datasets.Image(), "label": self.label_features()})
+        return datasets.Features({"image": datasets.Image(), "label": self.class_features()})
 
     @override
     def model(

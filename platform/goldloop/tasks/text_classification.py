@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from goldloop.records import Item, content_key
-from goldloop.tasks._classes import ClassesConfig
-from goldloop.tasks._single_choice import ClassTask, carried, targets_of
+from goldloop.tasks._single_choice import ChoiceConfig, ClassTask, carried, targets_of
 from goldloop.tasks._texts import pad_batch, prepare_texts, text_model
 from goldloop.tasks.base import Batch, Example, Model
 
@@ -30,7 +29,7 @@ _FORMS = (
 class TextClassification(ClassTask):
     """One class per text: a customer's request, and what it is about."""
 
-    class Config(ClassesConfig):
+    class Config(ChoiceConfig):
         """What a recipe says under `task:`."""
 
     modality = "text"
@@ -50,7 +49,7 @@ class TextClassification(ClassTask):
     def features(self) -> datasets.Features:
         import datasets
 
-        return datasets.Features({"text": datasets.Value("string"), "label": self.label_features()})
+        return datasets.Features({"text": datasets.Value("string"), "label": self.class_features()})
 
     @override
     def model(

@@ -187,7 +187,7 @@ class Engine:
                 if self.config.augment:
                     batch = self.task.augment(batch, self.model, self.generator)
                 batch = self.task.normalize(batch, self.model)
-                outputs = self.network(**batch.inputs)
+                outputs = self.network(**self.task.training_inputs(batch))
                 loss = self.task.loss(outputs, batch, self.config.label_smoothing)
                 share = loss * (part.examples / len(part.step_keys))
                 # Gradients are averaged over processes; here they are to be added up.
@@ -231,10 +231,7 @@ class _Part:
 def _pinned(batch: Batch, device: torch.device) -> Batch:
     if device.type != "cuda":
         return batch
-    batch.inputs = {name: tensor.pin_memory() for name, tensor in batch.inputs.items()}
-    if isinstance(batch.targets, torch.Tensor):
-        batch.targets = batch.targets.pin_memory()
-    return batch
+    return batch.map(lambda tensor: tensor.pin_memory())
 
 
 def prefetched(work: Iterable[Callable[[], T]]) -> Generator[T, None, None]:

@@ -67,7 +67,7 @@ def train(
         ModelError: the checkpoint to start from does not fit.
     """
     started = time.perf_counter()
-    rows, held_out = _checked(task, splits)
+    rows, held_out = _checked(task, config, splits)
     identity = _identity(task, config, rows, held_out)
     finished = Run.read(folder, identity)
     if finished is not None:
@@ -138,9 +138,16 @@ def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, A
 
 
 def _checked(
-    task: Task[Any], splits: Mapping[str, datasets.Dataset]
+    task: Task[Any], config: TrainingConfig, splits: Mapping[str, datasets.Dataset]
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
     """The training rows, and the validation rows if there are any."""
+    if config.label_smoothing and not task.takes_label_smoothing:
+        raise TrainingError(
+            f"{task.config.kind} has no labels that could be smoothed",
+            where="training.label_smoothing",
+            found=config.label_smoothing,
+            remedy="Leave it out",
+        )
     rows, held_out = splits.get("train"), splits.get("validation")
     if rows is None or not len(rows):
         raise TrainingError(

@@ -65,5 +65,5 @@ def targets_of(task: Task[Any], rows: datasets.Dataset) -> list[Any]:
 
 def unseen_classes(task: Task[Any], targets: Sequence[Any]) -> list[str]:
     """Classes that none of these targets has; empty for a task type whose answers have no classes."""
-    counted = task.per_class(targets, targets)
-    return [name for name, figures in counted.items() if not figures["support"]]
+    seen = {name for target in targets for name in task.classes_in(target)}
+    return [name for name in task.classes if name not in seen]

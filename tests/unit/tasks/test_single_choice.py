@@ -135,7 +135,7 @@ def test_an_unknown_class_is_answered_with_the_nearest(item):
     with pytest.raises(AnnotationError, match="Did you mean 'Billing'"):
         task.decode([region(task, item, value={"choices": ["biling"]})], item)
     with pytest.raises(AnnotationError, match="Did you mean 'Billing'"):
-        task.parse("billing")
+        task.parse("billing", item)
 
 
 def test_a_class_that_is_encoded_must_be_known(item):
@@ -143,17 +143,17 @@ def test_a_class_that_is_encoded_must_be_known(item):
         make("a", "b").encode("c", item)
 
 
-def test_parse_takes_whole_numbers_and_decomposed_accents():
+def test_parse_takes_whole_numbers_and_decomposed_accents(item):
     task = make("7", "caf\u00e9")
 
-    assert task.parse(7) == "7"
-    assert task.parse("cafe\u0301") == "caf\u00e9"
+    assert task.parse(7, item) == "7"
+    assert task.parse("cafe\u0301", item) == "caf\u00e9"
 
 
 @pytest.mark.parametrize("value", [True, 7.0, None, ["7"], ""])
-def test_parse_refuses_what_is_no_class_name(value):
+def test_parse_refuses_what_is_no_class_name(value, item):
     with pytest.raises(AnnotationError):
-        make("7", "b").parse(value)
+        make("7", "b").parse(value, item)
 
 
 @pytest.mark.parametrize("identity", [-1, 2, None, "0", 0.5])

@@ -1,0 +1,88 @@
+"""Label Studio's results: the parts that the results of every control tag have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+from goldloop.errors import AnnotationError
+from goldloop.records import Item
+
+_VARIABLE = re.compile(r"\$(?=[\w\[\].{}])")
+_WORD_JOINER = "\u2060"
+_REMEDY = "Annotate the task again with this recipe's labelling interface"
+
+
+def new_region(
+    item: Item,
+    number: int,
+    from_name: str,
+    to_name: str,
+    kind: str,
+    value: Mapping[str, Any],
+    **fields: Any,
+) -> dict[str, Any]:
+    """A region of a result; the same arguments give the same id.
+
+    Args:
+        item: what it is about.
+        number: its position in the result.
+        from_name: the control tag's name.
+        to_name: the object tag's name.
+        kind: the control's type, such as `rectanglelabels`.
+        value: what the control says.
+        fields: further fields of the region, such as `score` or `parentID`.
+    """
+    text = json.dumps([item.key, number, from_name, value], sort_keys=True)
+    return {
+        "id": hashlib.sha256(text.encode()).hexdigest()[:10],
+        "from_name": from_name,
+        "to_name": to_name,
+        "type": kind,
+        "value": dict(value),
+        **fields,
+    }
+
+
+def region_value(region: Any, from_name: str, to_name: str, kind: str, where: str) -> Mapping[str, Any]:
+    """The value of a region, once it is sure that the region is of this control.
+
+    Raises:
+        AnnotationError: it is no region, or another control's.
+    """
+    if not isinstance(region, Mapping):
+        raise AnnotationError("a region is not an object", where=where, found=repr(region), remedy=_REMEDY)
+    for field, expected in (("from_name", from_name), ("to_name", to_name), ("type", kind)):
+        if region.get(field) != expected:
+            raise AnnotationError(
+                f"a region has another `{field}` than the labelling interface",
+                where=where,
+                found=repr(region.get(field)),
+                expected=repr(expected),
+                remedy=_REMEDY,
+            )
+    value = region.get("value")
+    if not isinstance(value, Mapping):
+        raise AnnotationError(
+            "a region has no value", where=where, found=repr(value), expected="an object", remedy=_REMEDY
+        )
+    return value
+
+
+def region_id(region: Any) -> str:
+    """How an error names a region."""
+    return str(region.get("id", "without id")) if isinstance(region, Mapping) else "without id"
+
+
+def class_value(name: str) -> str:
+    """The attributes of a Choice or Label tag that give it a class's name."""
+    quoted = escape(name, {'"': "&quot;"})
+    shown = _VARIABLE.sub(f"${_WORD_JOINER}", quoted)
+    if shown == quoted:
+        return f'value="{quoted}"'
+    # Label Studio would put a field of the task in place of `$5` in a value, and does not in an alias.
+    return f'value="{shown}" alias="{quoted}"'
