@@ -123,7 +123,7 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
         fresh = ordered(fresh, recipe.labeling.select, wiring.confidences(recipe, workspace))
         if recipe.labeling.select.batch is not None:
             fresh = fresh[: max(recipe.labeling.select.batch - unfinished, 0)]
-        created = session.push(fresh, task.task_data, progress)
+        created = session.push(fresh, task.task_data, wiring.known_answers(task), progress)
         sent = {item.key for item in fresh}
         outcomes = [state.outcome(item, sent) for item in items]
         with workspace.engine.begin() as connection:

@@ -19,6 +19,11 @@ Modality = Literal["image", "text"]
 Provenance = Literal["human", "human-over-prediction", "imported", "model"]
 
 
+LabelUse = Literal["imported", "annotation", "truth"]
+IMPORTED = "imported"
+"""The annotator of an annotation that came with an import and that nobody has changed since."""
+
+
 def content_key(content: bytes) -> str:
     """The identity of some content: its SHA-256 in hex (64 characters).
 
@@ -42,8 +47,9 @@ class Item:
         media_type: of an image, the type found in its bytes, such as `image/png`; `text/plain` for text.
         width, height: of an image, in pixels, upright (after EXIF orientation); None for a text.
         label: the target that the source itself knows, in the task's own form; None where it knows none.
-        label_use: what that label is for: `imported` enters versions as it is, `truth` is hidden from
-            annotators and models, and serves simulated annotators and control items.
+        label_use: what that label is for: `imported` enters versions as it is; `annotation` becomes an
+            annotation in Label Studio, where people correct it; `truth` is hidden from annotators and
+            models, and serves simulated annotators and control items.
         content: the bytes of an image while it flows from a connector into the workspace, None after.
     """
 
@@ -58,7 +64,7 @@ class Item:
     width: int | None = None
     height: int | None = None
     label: Any = None
-    label_use: Literal["imported", "truth"] | None = None
+    label_use: LabelUse | None = None
     content: bytes | None = field(default=None, repr=False, compare=False)
 
 
@@ -78,7 +84,7 @@ class Annotation:
         id: Label Studio's annotation id.
         task_id: Label Studio's task id.
         key: the content key that the task carried when it came back.
-        annotator: a pseudonym, stable in one workspace.
+        annotator: a pseudonym, stable in one workspace; or `IMPORTED`.
         results: Label Studio's `result` list.
         cancelled: the annotator skipped the task: no answer. Empty `results` without it are an answer.
         created_at, updated_at: ISO 8601, UTC.

@@ -198,6 +198,16 @@ def confidences(recipe: Recipe, workspace: Workspace) -> Callable[[Sequence[Item
     return confidences
 
 
+def known_answers(task: Task[Any]) -> Callable[[Item], list[dict[str, Any]] | None]:
+    """What a source says of an item, in the form of an annotation, where people are to correct it."""
+
+    def known(item: Item) -> list[dict[str, Any]] | None:
+        is_answer = item.label_use == "annotation" and item.label is not None
+        return task.encode(item.label, item) if is_answer else None
+
+    return known
+
+
 def suggestions(task: Task[Any], workspace: Workspace, champion: ModelVersion) -> Suggest:
     """The champion's answers in the form of annotations."""
     model = predictor(workspace, champion)

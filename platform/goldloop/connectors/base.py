@@ -5,26 +5,27 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from goldloop.plugins import Plugin, PluginConfig
-from goldloop.records import Item, Quarantined
+from goldloop.records import Item, LabelUse, Quarantined
 
 
 class KnownLabel(BaseModel):
     """Labels that a source already knows, and what they are for.
 
-    `use: imported` takes them as labels; `use: truth` hides them from annotators and models, for
-    simulated annotators and control items.
+    `use: imported` takes them as labels; `use: annotation` puts them into Label Studio as annotations,
+    where people correct them; `use: truth` hides them from annotators and models, for simulated
+    annotators and control items.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     origin: str = Field(alias="from")
     """`folder` for the name of a file's folder, or the name of a column."""
-    use: Literal["imported", "truth"]
+    use: LabelUse
 
 
 class ConnectorConfig(PluginConfig):

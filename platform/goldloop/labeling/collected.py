@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any
 
 from goldloop.labeling.values import CollectedTask
-from goldloop.records import Annotation
+from goldloop.records import IMPORTED, Annotation
 
 UNKNOWN_MODEL = "unknown"
 
@@ -54,19 +54,27 @@ def _annotation(
     predictions: list[Mapping[str, Any]],
     pseudonym_key: bytes,
 ) -> Annotation:
-    person = entry.get("completed_by")
-    email = person.get("email", "") if isinstance(person, Mapping) else f"user {person}"
     return Annotation(
         id=int(entry["id"]),
         task_id=task_id,
         key=key,
-        annotator=pseudonym(pseudonym_key, email),
+        annotator=_annotator(entry, pseudonym_key),
         results=tuple(entry.get("result") or ()),
         cancelled=bool(entry.get("was_cancelled")),
         created_at=entry["created_at"],
         updated_at=entry["updated_at"],
         lead_time=entry.get("lead_time"),
         shown_model=_shown_model(entry, predictions),
+    )
+
+
+def _annotator(entry: Mapping[str, Any], pseudonym_key: bytes) -> str:
+    # Whoever annotates or changes an annotation is its `updated_by`; an import leaves it empty.
+    if not entry.get("updated_by"):
+        return IMPORTED
+    person = entry.get("completed_by")
+    return pseudonym(
+        pseudonym_key, person.get("email", "") if isinstance(person, Mapping) else f"user {person}"
     )
 
 

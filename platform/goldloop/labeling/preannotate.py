@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import Engine
 from goldloop.catalog import server_side
 from goldloop.catalog.server_side import Place
 from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.portions import portions
 from goldloop.labeling.values import Project
 from goldloop.progress import Progress
 from goldloop.records import Item
@@ -58,8 +60,9 @@ def preannotate(
             rows = [
                 (task_id, results, score) for task_id, (results, score) in zip(chunk, answers, strict=True)
             ]
-            client.create_predictions(project, rows, model)
-            advance(len(chunk))
+            for portion in portions(rows, lambda row: len(json.dumps(row))):
+                client.create_predictions(project, portion, model)
+                advance(len(portion))
     with engine.begin() as connection:
         server_side.note_predictions(connection, place, model, [*done, *missing])
     if tasks and project.model_version != model:

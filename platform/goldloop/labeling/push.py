@@ -8,6 +8,7 @@ in full. So a push that is run again creates nothing twice, and loses nothing.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from goldloop.catalog import server_side
 from goldloop.catalog.server_side import Place
 from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudioUnreachable
 from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.portions import portions
 from goldloop.labeling.values import Project, TaskData
 from goldloop.progress import Progress
 from goldloop.records import Item, Outcome
@@ -29,8 +31,8 @@ _TRIES = 4
 _SETTLE_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Waits between looks for a batch in doubt: a request outlives the client that gave it up."""
 
-MakeTasks = Callable[[Sequence[Item], str], Sequence[TaskData]]
-"""Tasks for items, given the batch's name; uploads media where the server needs it."""
+MakeTasks = Callable[[Sequence[Item]], Sequence[TaskData]]
+"""Tasks for items; uploads media where the server needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +106,19 @@ def push(
     """
     with progress.track("push", len(items)) as advance:
         for chunk in _chunks(items):
-            _push_batch(engine, place, client, project, chunk, make_tasks)
-            advance(len(chunk))
+            for tasks in portions(make_tasks(chunk), _bytes_of):
+                _push_batch(engine, place, client, project, tasks)
+                advance(len(tasks))
     return len(items)
 
 
 def _push_batch(
-    engine: Engine,
-    place: Place,
-    client: LabelStudioClient,
-    project: Project,
-    chunk: Sequence[Item],
-    make_tasks: MakeTasks,
+    engine: Engine, place: Place, client: LabelStudioClient, project: Project, tasks: Sequence[TaskData]
 ) -> None:
+    keys = [task.key for task in tasks]
     for attempt in range(_TRIES):
         batch = secrets.token_hex(8)
-        keys = [item.key for item in chunk]
         try:
-            tasks = make_tasks(chunk, batch)
             with engine.begin() as connection:
                 server_side.open_batch(connection, place, batch, keys)
             stored = client.import_tasks(project, tasks, batch)
@@ -217,6 +214,11 @@ def _delete_surplus(client: LabelStudioClient, project: Project, surplus: Sequen
             remedy="Delete one of each pair in Label Studio, then push again",
         )
     client.delete_tasks(project, surplus)
+
+
+def _bytes_of(task: TaskData) -> int:
+    """About how large a task is on its way; masks are long lists of numbers."""
+    return len(json.dumps([dict(task.data), list(task.annotations)]))
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -20,13 +20,16 @@ from goldloop.labeling.collect import collect
 from goldloop.labeling.config import LabelingConfig
 from goldloop.labeling.preannotate import Suggest, preannotate
 from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
-from goldloop.labeling.values import Project, TaskData, Totals
+from goldloop.labeling.values import Project, Results, TaskData, Totals
 from goldloop.progress import Progress
 from goldloop.records import Item
 from goldloop.workspace import Workspace
 
 MakeData = Callable[[Item, str | None], dict[str, Any]]
 """A task's data fields from an item and the address of its image."""
+
+KnownAnswer = Callable[[Item], Results | None]
+"""What is known of an item already and is to be its first annotation."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,9 @@ class Session:
         """Where people annotate."""
         return self.project.address
 
-    def push(self, items: Sequence[Item], data: MakeData, progress: Progress) -> int:
-        """Create a task for each of these items, which have none; returns how many."""
-        make = self._task_maker(data)
+    def push(self, items: Sequence[Item], data: MakeData, known: KnownAnswer, progress: Progress) -> int:
+        """Create a task for each of these items, which have none, with what is known; returns how many."""
+        make = self._task_maker(data, known)
         return push(self.engine, self.place, self.client, self.project, items, make, progress)
 
     def preannotate(self, tasks: Mapping[int, Item], suggest: Suggest, model: str, progress: Progress) -> int:
@@ -108,15 +111,15 @@ class Session:
             self.engine, self.place, self.client, self.project, tasks, suggest, model, progress
         )
 
-    def _task_maker(self, data: MakeData) -> MakeTasks:
+    def _task_maker(self, data: MakeData, known: KnownAnswer) -> MakeTasks:
         """How items become tasks here, their images within reach of annotators' browsers.
 
         The embedded server reads them from the workspace; any other is sent them.
         """
 
-        def make(items: Sequence[Item], _batch: str) -> list[TaskData]:
+        def make(items: Sequence[Item]) -> list[TaskData]:
             addresses = self._addresses([item for item in items if item.modality == "image"])
-            return [TaskData(key=item.key, data=data(item, addresses.get(item.key))) for item in items]
+            return [_task_data(item, data(item, addresses.get(item.key)), known(item)) for item in items]
 
         return make
 
@@ -130,6 +133,10 @@ class Session:
         files = [media.preview(item) for item in images]
         uploaded = self.client.upload_media(self.project, files)
         return {item.key: uploaded[file] for item, file in zip(images, files, strict=True)}
+
+
+def _task_data(item: Item, data: dict[str, Any], known: Results | None) -> TaskData:
+    return TaskData(key=item.key, data=data, annotations=() if known is None else (known,))
 
 
 def open_session(

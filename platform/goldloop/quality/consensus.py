@@ -10,7 +10,7 @@ from typing import Any
 
 from goldloop.errors import AnnotationError
 from goldloop.quality.agreement import Agreement, agreement_of, pairwise_agreement
-from goldloop.records import Annotation, Item, Label, Outcome
+from goldloop.records import IMPORTED, Annotation, Item, Label, Outcome
 from goldloop.tasks.base import ConsensusPolicy, Task
 
 
@@ -90,12 +90,15 @@ def _settle_item(
     target = task.consensus(answers, policy)
     if target is None:
         return Outcome(subject=item.key, outcome="disputed", reason=_votes(task, answers))
+    people = tuple(name for name in targets if name != IMPORTED)
+    if not people:
+        return Label(key=item.key, target=target, annotators=(), agreement=None, provenance="imported")
     # Who has once seen a model's answer has seen it, in whichever act that was.
     shown = {act.shown_model for act in acts if act.annotator in targets and act.shown_model is not None}
     return Label(
         key=item.key,
         target=target,
-        annotators=tuple(targets),
+        annotators=people,
         agreement=pairwise_agreement(task, answers),
         provenance="human-over-prediction" if shown else "human",
         shown_models=tuple(sorted(shown)),

@@ -30,8 +30,8 @@ class Unlike(TextClassification):
     class Config(TextClassification.Config):
         pass
 
-    def score(self, predicted, expected):
-        return {name: value**2 for name, value in super().score(predicted, expected).items()}
+    def summarize(self, tallies):
+        return {name: value**2 for name, value in super().summarize(tallies).items()}
 
 
 def test_every_figure_has_an_interval_around_it():
