@@ -215,7 +215,7 @@ def suggestions(task: Task[Any], workspace: Workspace, champion: ModelVersion) -
     def suggest(items: Sequence[Item]) -> list[tuple[list[dict[str, Any]], float]]:
         predictions = model.predict([content(workspace, item) for item in items])
         return [
-            (task.encode(prediction.target, item), prediction.confidence)
+            (task.encode(task.present(prediction.target), item), prediction.confidence)
             for prediction, item in zip(predictions, items, strict=True)
         ]
 

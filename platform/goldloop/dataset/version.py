@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset import history
 from goldloop.dataset.certificate import DESCRIPTION, verify
-from goldloop.dataset.classes import extended
 from goldloop.dataset.config import DatasetConfig
 from goldloop.dataset.digest import version_digest
 from goldloop.dataset.draft import Draft, put, sweep
@@ -146,7 +145,7 @@ def write(
     folder = root / name
     known = history.commits(folder)
     before = known[-1] if known else None
-    task = task.with_classes(extended(before.classes if before else (), task.classes))
+    task = task.with_classes(task.registry(before.classes if before else ()))
     entries = [
         Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
     ]

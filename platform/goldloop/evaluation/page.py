@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import GoldloopError
 from goldloop.evaluation.report import Content, Judged, Report
+from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
     import jinja2
+    from PIL import Image
 
     from goldloop.evaluation.gates.base import Verdict
 
 _MOST_WRONG = 60
 _LONGEST_TEXT = 600
 _THUMBNAIL = 144
+_DRAWING = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class _Mistake:
     predicted: str
     confidence: float
     text: str | None
-    picture: str | None
+    pictures: tuple[str, ...]
 
 
 def page(
@@ -51,12 +54,13 @@ def page(
         content: gives texts and pictures of the items judged wrongly, of which the worst are shown.
     """
     wrong = report.wrong()
+    task = tasks.create(report.task)
     return _template().render(
         report=report,
         headline=report.metrics[report.metric],
         verdicts=verdicts,
         picture=_data_uri("image/png", picture) if picture is not None else None,
-        mistakes=[_mistake(item, content) for item in wrong[:_MOST_WRONG]],
+        mistakes=[_mistake(task, item, content) for item in wrong[:_MOST_WRONG]],
         wrong=len(wrong),
         count=len(report.items),
     )
@@ -73,18 +77,18 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _mistake(item: Judged, content: Content | None) -> _Mistake:
+def _mistake(task: Task[Any], item: Judged, content: Content | None) -> _Mistake:
     shown = _content(item.key, content)
     text = shown if isinstance(shown, str) else None
     if text is not None and len(text) > _LONGEST_TEXT:
         text = text[:_LONGEST_TEXT] + " …"
     return _Mistake(
         key=item.key,
-        expected=_words(item.expected),
-        predicted=_words(item.predicted),
+        expected=task.describe(item.expected),
+        predicted=task.describe(item.predicted),
         confidence=item.confidence,
         text=text,
-        picture=_thumbnail(shown) if isinstance(shown, bytes) else None,
+        pictures=_pictures(task, item, shown) if isinstance(shown, bytes) else (),
     )
 
 
@@ -96,23 +100,37 @@ def _content(key: str, content: Content | None) -> bytes | str | None:
         return None
 
 
-def _words(target: Any) -> str:
-    return target if isinstance(target, str) else json.dumps(target, ensure_ascii=False)
+def _pictures(task: Task[Any], item: Judged, image: bytes) -> tuple[str, ...]:
+    """The image as data URIs: small, or twice with what was predicted and what was labelled drawn in."""
+    small = _small(image, _DRAWING)
+    if small is None:
+        return ()
+    picture, scale = small
+    drawn = [task.drawn(target, picture, scale) for target in (item.predicted, item.expected)]
+    if any(one is None for one in drawn):
+        picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+        drawn = [picture]
+    return tuple(_jpeg(one) for one in drawn if one is not None)
 
 
-def _thumbnail(image: bytes) -> str | None:
-    """A small upright copy as a data URI; None where the bytes are no image that can be drawn."""
+def _small(image: bytes, side: int) -> tuple[Image.Image, float] | None:
+    """A small upright copy, and its pixels for one of the image's; None if it cannot be drawn."""
     from PIL import Image, ImageOps
 
-    buffer = io.BytesIO()
     try:
         with Image.open(io.BytesIO(image)) as opened:
-            opened.draft("RGB", (_THUMBNAIL * 2, _THUMBNAIL * 2))
+            longest = max(opened.size)
+            opened.draft("RGB", (side * 2, side * 2))
             small = ImageOps.exif_transpose(opened).convert("RGB")
-        small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        small.save(buffer, format="JPEG", quality=80)
+        small.thumbnail((side, side))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+    return small, max(small.size) / longest
+
+
+def _jpeg(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=80)
     return _data_uri("image/jpeg", buffer.getvalue())
 
 

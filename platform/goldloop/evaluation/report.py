@@ -241,12 +241,13 @@ def evaluate(
 
 
 def _judge(task: Task[Any], key: str, expected: Any, prediction: Prediction[Any]) -> Judged:
+    predicted = task.present(prediction.target)
     return Judged(
         key=key,
         expected=expected,
-        predicted=prediction.target,
+        predicted=predicted,
         confidence=prediction.confidence,
-        agreement=task.agreement(prediction.target, expected),
+        agreement=task.agreement(predicted, expected),
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import override
 
 from goldloop.errors import AnnotationError, RecipeError, VersionError
@@ -28,6 +28,12 @@ class ClassesConfig(TaskConfig):
 
     classes: tuple[str, ...]
     """Class names in id order."""
+    renamed: dict[str, str] = Field(default_factory=dict)
+    """What a class was called before -> what it is called now; several may become one. Recorded with every
+    version: answers given by the old name count for the new one, and ids do not move."""
+    divided: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """A class that is no more -> those that took its place; items that were given it are to be annotated
+    again."""
 
     @field_validator("classes")
     @classmethod
@@ -41,6 +47,23 @@ class ClassesConfig(TaskConfig):
         if twice:
             raise ValueError(f"a class is named twice: {', '.join(map(repr, twice))}")
         return classes
+
+    @model_validator(mode="after")
+    def _leads_to_classes(self) -> Self:
+        for name in self.renamed:
+            if self.present_name(name) not in self.classes:
+                raise ValueError(f"renamed: {name!r} leads to {self.present_name(name)!r}, which is no class")
+        for name, parts in self.divided.items():
+            strange = [part for part in parts if part not in self.classes]
+            if strange or len(parts) < 2 or name in self.renamed:
+                raise ValueError(f"divided: {name!r} must lead to two classes or more, not {list(parts)}")
+        return self
+
+    def present_name(self, name: str) -> str:
+        """What a class is called now; the name itself if it never had another."""
+        for _ in self.renamed:
+            name = self.renamed.get(name, name)
+        return name
 
 
 class ClassesTask(Task[T]):
@@ -94,19 +117,58 @@ class ClassesTask(Task[T]):
             AnnotationError: the task has no such class; names the nearest.
         """
         is_number = isinstance(name, numbers.Integral) and not isinstance(name, bool)
-        name = str(name) if is_number else name
-        if not isinstance(name, str):
+        if not (isinstance(name, str) or is_number):
             raise AnnotationError(
                 "a class is given by its name", where=where, found=repr(name), expected="a text"
             )
-        if name in self.classes:
-            return name
+        present = self.config.present_name(str(name))
+        if present in self.config.divided:
+            raise AnnotationError(
+                f"class {present!r} was divided",
+                where=where,
+                expected=f"one of {', '.join(self.config.divided[present])}",
+                remedy="Annotate the item again",
+            )
+        if present in self.classes:
+            return present
         # Some file systems decompose accents in folder names; the class is the same.
-        composed = unicodedata.normalize("NFC", name)
+        composed = unicodedata.normalize("NFC", present)
         for known in self.classes:
             if unicodedata.normalize("NFC", known) == composed:
                 return known
-        raise unknown_class(name, self.classes, where)
+        raise unknown_class(present, self.classes, where)
+
+    @override
+    def registry(self, known: Sequence[str]) -> tuple[str, ...]:
+        """The class registry after this recipe: ids never move and names are never lost.
+
+        A class that was renamed keeps its id under its new name. Where several became one, that one is
+        a class of its own, and theirs, like every class that the recipe no longer has, keep their ids:
+        labels in older versions mean what they meant.
+        """
+        leading = Counter(self.config.present_name(name) for name in known)
+        kept = []
+        for name in known:
+            present = self.config.present_name(name)
+            kept.append(present if leading[present] == 1 else name)
+        return (*kept, *(name for name in self.classes if name not in kept))
+
+    @override
+    def present(self, target: T) -> T:
+        renamed: T = self._present(target)
+        return renamed
+
+    def _present(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.config.present_name(value)
+        if isinstance(value, list):
+            return [self._present(part) for part in value]
+        if isinstance(value, dict):
+            return {
+                name: self._present(part) if name == "label" or isinstance(part, list | dict) else part
+                for name, part in value.items()
+            }
+        return value
 
     def class_features(self) -> datasets.ClassLabel:
         """The feature of a column of class ids."""

@@ -92,9 +92,7 @@ class ClassTask(ClassesTask[str]):
                 expected='{"choices": [CLASS]}',
                 remedy="Keep one choice in Label Studio and update the annotation",
             )
-        if chosen[0] not in self.classes:
-            raise unknown_class(chosen[0], self.classes, where)
-        return chosen[0]
+        return self.known_class(chosen[0], where)
 
     @override
     def encode(self, target: str, item: Item) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from goldloop.records import Item, Modality, Prediction
 if TYPE_CHECKING:
     import datasets
     import torch
+    from PIL import Image
 
 T = TypeVar("T")
 
@@ -128,6 +129,14 @@ class Task(Plugin, Generic[T]):
     @abstractmethod
     def with_classes(self, classes: Sequence[str]) -> Task[T]:
         """The same task with these classes in id order (a version's registry, a model's classes)."""
+
+    def registry(self, known: Sequence[str]) -> tuple[str, ...]:
+        """The class names of the next version in id order, where the one before had `known`."""
+        return (*known, *(name for name in self.classes if name not in known))
+
+    def present(self, target: T) -> T:
+        """An answer given by former names of classes (an older model's), by their present names."""
+        return target
 
     @abstractmethod
     def label_config(self) -> str:
@@ -285,6 +294,16 @@ class Task(Plugin, Generic[T]):
     def confusion(self, predicted: Sequence[T], expected: Sequence[T]) -> tuple[tuple[int, ...], ...]:
         """Counts, rows expected and columns predicted in id order; empty where it has no meaning."""
         return ()
+
+    def drawn(self, target: T, picture: Image.Image, scale: float) -> Image.Image | None:
+        """A picture of an item with an answer drawn in; None where the answer has no place in it.
+
+        Args:
+            target: the answer.
+            picture: the item's image, upright, RGB, perhaps smaller; is left as it is.
+            scale: pixels of `picture` for one of the image.
+        """
+        return None
 
     @classmethod
     @abstractmethod
