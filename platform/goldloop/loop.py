@@ -195,6 +195,7 @@ def commit(
             recipe_digest=recipe.digest(),
             message=message,
             agreement=settled.agreement.facts(),
+            answers=settled.answers,
         )
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)

@@ -94,11 +94,18 @@ class _Memory:
         self._answers: Sequence[Any] = [distinct[text] for text in sorted(distinct)]
 
     def answer(self, key: str, wrong: bool, chance: random.Random) -> list[dict[str, Any]] | None:
-        """The true answer to an item, or another item's; None where the truth is not known."""
+        """The true answer to an item, or a wrong one; None where the truth is not known."""
         item = self._items.get(key)
         if item is None:
             return None
-        target = item.label
-        if wrong:
-            target = chance.choice([other for other in self._answers if other != target])
-        return self._task.encode(target, item)
+        return self._task.encode(self._mistake(item.label, chance) if wrong else item.label, item)
+
+    def _mistake(self, target: Any, chance: random.Random) -> Any:
+        """A wrong answer: one thing overlooked where the answer is many, else another item's answer."""
+        if isinstance(target, list):
+            overlooked = chance.randrange(len(target)) if target else 0
+            return [thing for number, thing in enumerate(target) if number != overlooked]
+        if isinstance(target, dict):
+            things = next(name for name, part in target.items() if isinstance(part, list))
+            return {**target, things: self._mistake(target[things], chance)}
+        return chance.choice([other for other in self._answers if other != target])

@@ -12,7 +12,7 @@ from goldloop import __version__
 from goldloop.dataset.card import dataset_card
 from goldloop.dataset.certificate import DESCRIPTION, certify
 from goldloop.dataset.config import Split
-from goldloop.dataset.digest import row_digest
+from goldloop.dataset.digest import canonical, row_digest
 from goldloop.dataset.inspection import LEDGER
 from goldloop.dataset.shards import Entry, write_shards
 from goldloop.durable import flush, write_json, write_text
@@ -22,6 +22,8 @@ from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
+
+ANSWERS = "goldloop/answers.parquet"
 
 ASIDE = ".writing-"
 """How the names of all begin that is not yet what it is to be."""
@@ -40,6 +42,7 @@ class Draft:
         balances: stage -> outcome -> count, of the stages before.
         agreement: `mean`, `items` and `alpha`.
         recipe_digest: of the resolved recipe.
+        answers: key -> annotator -> target, disputed items included.
     """
 
     version: Version
@@ -50,6 +53,7 @@ class Draft:
     balances: Mapping[str, Mapping[str, int]]
     agreement: Mapping[str, float | int | None]
     recipe_digest: str
+    answers: Mapping[str, Mapping[str, Any]]
 
 
 def put(draft: Draft, media: MediaStore) -> None:
@@ -86,6 +90,7 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     write_shards(aside / "data", task, entries, media)
     (aside / "goldloop").mkdir()
     _write_ledger(aside / LEDGER, task, entries, outcomes)
+    _write_answers(aside / ANSWERS, draft.answers)
     description = {**asdict(version), "goldloop": __version__}
     del description["folder"]
     write_json(aside / DESCRIPTION, description)
@@ -103,6 +108,21 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     )
     for folder in (aside / "goldloop", aside / "data", aside):
         flush(folder)
+
+
+def _write_answers(path: Path, answers: Mapping[str, Mapping[str, Any]]) -> None:
+    """A line per answer: what each annotator said of an item, in canonical JSON with class names."""
+    import pyarrow
+    from pyarrow import parquet
+
+    lines = [
+        {"key": key, "annotator": annotator, "answer": canonical(target).decode()}
+        for key, given in sorted(answers.items())
+        for annotator, target in sorted(given.items())
+    ]
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("key", "annotator", "answer")])
+    parquet.write_table(pyarrow.Table.from_pylist(lines, schema=schema), path, compression="zstd")
+    flush(path)
 
 
 def _write_ledger(path: Path, task: Task[Any], entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:

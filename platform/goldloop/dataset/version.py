@@ -6,6 +6,7 @@
         README.md               the dataset card; tells `datasets.load_dataset` where the splits are
         data/<split>-....parquet
         goldloop/version.json   what it is        goldloop/ledger.parquet   one outcome per item
+        goldloop/answers.parquet                  what each annotator said of each item, disputed ones too
         goldloop/certificate.json                 what was checked, and the digest of every file
 
 A version is written aside, flushed and renamed; only then is it listed. A kill at any moment leaves what was
@@ -118,6 +119,7 @@ def write(
     recipe_digest: str,
     message: str | None = None,
     agreement: Mapping[str, float | int | None] | None = None,
+    answers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Version:
     """Commit a version; the same labels, splits and classes are the version that is there already.
 
@@ -136,6 +138,7 @@ def write(
         recipe_digest: of the resolved recipe.
         message: what this version is about.
         agreement: `mean`, `items` and `alpha` over all items; by default what the labels tell.
+        answers: key -> annotator -> target: what each said, kept beside the labels.
 
     Raises:
         VersionError: nothing is labelled, or it cannot be written; nothing is then listed or left over.
@@ -157,7 +160,9 @@ def write(
     first = next((each for each in known if each.digest == digest), commit)
     figures = _agreement(labels) if agreement is None else agreement
     version = _described(name, folder, task, config, entries, figures, first)
-    draft = Draft(version, task, config.split, entries, outcomes, balances, figures, recipe_digest)
+    draft = Draft(
+        version, task, config.split, entries, outcomes, balances, figures, recipe_digest, answers or {}
+    )
     there = version.folder.exists()
     try:
         sweep(folder)

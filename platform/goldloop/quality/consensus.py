@@ -22,11 +22,13 @@ class Settlement:
         labels: of the items that have one, by key.
         outcomes: one per item, by key: `labelled`, `imported`, `open`, `disputed`, `skipped` or `rejected`.
         agreement: over all items that were answered twice or more, disputed ones included.
+        answers: key -> annotator -> target, of every item that people answered.
     """
 
     labels: tuple[Label[Any], ...]
     outcomes: tuple[Outcome, ...]
     agreement: Agreement
+    answers: Mapping[str, Mapping[str, Any]]
 
 
 def settle(
@@ -53,11 +55,12 @@ def settle(
         acts[annotation.key].append(annotation)
     labels: list[Label[Any]] = []
     outcomes: list[Outcome] = []
-    compared: list[Sequence[Any]] = []
+    answers: dict[str, dict[str, Any]] = {}
     for item in sorted(items, key=lambda item: item.key):
         try:
             targets = _answers(task, item, acts[item.key])
-            compared.append(list(targets.values()))
+            if targets:
+                answers[item.key] = targets
             result = _settle_item(task, item, acts[item.key], targets, policy, annotators_per_item)
         except AnnotationError as error:
             result = Outcome(subject=item.key, outcome="rejected", reason=str(error))
@@ -66,7 +69,8 @@ def settle(
             name = "imported" if result.provenance == "imported" else "labelled"
             result = Outcome(subject=item.key, outcome=name)
         outcomes.append(result)
-    return Settlement(tuple(labels), tuple(outcomes), agreement_of(task, compared))
+    agreement = agreement_of(task, [list(targets.values()) for targets in answers.values()])
+    return Settlement(tuple(labels), tuple(outcomes), agreement, answers)
 
 
 def _answers(task: Task[Any], item: Item, acts: Iterable[Annotation]) -> dict[str, Any]:

@@ -309,3 +309,16 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(make_texts, monkeypa
     with pytest.raises(VersionError, match=r"No space left on device.*Make room"):
         material.commit()
     assert list(material.versions.iterdir()) == []
+
+
+def test_what_each_annotator_said_is_kept_beside_the_labels(make_texts):
+    from goldloop.dataset.shards import read_rows
+
+    version = make_texts().commit(answers={"k2": {"y": ["b"], "x": []}, "k1": {"x": "a"}})
+
+    assert list(read_rows(version.folder / "goldloop" / "answers.parquet")) == [
+        {"key": "k1", "annotator": "x", "answer": '"a"'},
+        {"key": "k2", "annotator": "x", "answer": "[]"},
+        {"key": "k2", "annotator": "y", "answer": '["b"]'},
+    ]
+    assert verify(version.folder) == []

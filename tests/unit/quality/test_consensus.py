@@ -55,6 +55,15 @@ def test_two_who_differ_are_disputed_with_their_votes():
     assert outcome(settled) == ("disputed", "annotators disagree: a 1, b 1")
     assert settled.labels == ()
     assert (settled.agreement.mean, settled.agreement.items) == (0.0, 1)
+    assert settled.answers == {one.key: {"x": "b", "y": "a"}}
+
+
+def test_an_import_that_nobody_changed_stays_imported_until_a_person_answers():
+    one = item()
+    alone = settle(TASK, [one], [act(one, "imported", "a")], "majority", 1)
+    with_person = settle(TASK, [one], [act(one, "imported", "a"), act(one, "x", "a", 2)], "majority", 2)
+    assert [(label.provenance, label.annotators) for label in alone.labels] == [("imported", ())]
+    assert [(label.provenance, label.annotators) for label in with_person.labels] == [("human", ("x",))]
 
 
 def test_a_majority_is_enough_for_one_policy_and_not_for_the_other():
