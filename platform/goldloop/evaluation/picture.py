@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 _COUNTS_UP_TO = 24
 _NAMES_UP_TO = 120
 _LONGEST_NAME = 30
+_DIGITS_UP_TO = 5
+"""Counts of pixels are longer than a cell is wide; their shares are written instead."""
 
 
 def confusion_picture(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
@@ -76,7 +78,7 @@ def _write_counts(axes: Any, counts: NDArray[numpy.int64], shares: NDArray[numpy
     font = 9 if digits <= 3 else 7
     for row, column in zip(*numpy.nonzero(counts), strict=True):
         color = "white" if shares[row, column] > 0.35 else "#1d2733"
-        text = str(counts[row, column])
+        text = str(counts[row, column]) if digits <= _DIGITS_UP_TO else f"{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", fontsize=font, color=color)
 
 

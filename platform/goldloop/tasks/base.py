@@ -99,11 +99,13 @@ class Batch:
 
 
 def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    import torch
+
     if isinstance(value, Mapping):
         return {name: _mapped(part, change) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_mapped(part, change) for part in value]
-    return change(value) if hasattr(value, "device") else value
+    return change(value) if isinstance(value, torch.Tensor) else value
 
 
 class Task(Plugin, Generic[T]):
