@@ -37,7 +37,8 @@ SILENT = Silent()
 def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Turn:
     """The whole loop once, from the sources to pre-annotations; what is up to date is left out.
 
-    While nothing is labelled it ends after `collect`, and says where to annotate.
+    While nothing is labelled it ends after `collect`, and says where to annotate. Where every label was
+    imported, nobody is asked and no Label Studio is needed.
 
     Raises:
         GoldloopError: a stage failed; those before it are done, and running again goes on from there.
@@ -45,11 +46,13 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
     workspace = workspace or Workspace.open()
     with workspace.lock(recipe.name):
         pulled = pull(recipe, workspace, progress, skip_unchanged=True)
-        pushed = push(recipe, workspace, progress)
-        collected = collect(recipe, workspace, progress)
-        waiting = None if collected.balance.outcomes.get("labelled") else wiring.awaited(recipe, workspace)
-        if waiting is not None:
-            return Turn(pulled, pushed, collected, waiting=f"{waiting}: annotate at {collected.address}")
+        asks = wiring.asks_annotators(recipe, workspace)
+        pushed = push(recipe, workspace, progress) if asks else None
+        collected = collect(recipe, workspace, progress) if asks else None
+        if collected is not None and not collected.balance.outcomes.get("labelled"):
+            waiting = wiring.awaited(recipe, workspace)
+            if waiting is not None:
+                return Turn(pulled, pushed, collected, waiting=f"{waiting}: annotate at {collected.address}")
         version = commit(recipe, workspace, progress)
         if recipe.training is None:
             return Turn(pulled, pushed, collected, version)
@@ -57,7 +60,8 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         model = wiring.registry(workspace).of_run(recipe.name, trained.id)
         report = evaluate(model.ref, on=version.ref, workspace=workspace, progress=progress)
         promotion = promote(model.ref, recipe=recipe, on=version.ref, workspace=workspace, progress=progress)
-        preannotated = predict(recipe, workspace, progress) if recipe.serving.preannotate else 0
+        suggests = asks and recipe.serving.preannotate
+        preannotated = predict(recipe, workspace, progress) if suggests else 0
         return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
 
 

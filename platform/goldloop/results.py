@@ -44,11 +44,15 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of the loop; what comes after `pushed` is None while too little is labelled."""
+    """One turn of the loop.
+
+    `pushed` and `collected` are None where all labels were imported and nobody is asked; what comes after
+    them is None while too little is labelled.
+    """
 
     pulled: Balance
-    pushed: Pushed
-    collected: CollectedBooks
+    pushed: Pushed | None
+    collected: CollectedBooks | None
     version: Version | None = None
     run: Run | None = None
     report: Report | None = None

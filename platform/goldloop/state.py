@@ -56,13 +56,14 @@ def quarantined(recipe: str, workspace: Workspace | None = None) -> dict[str, st
 
 def turn_facts(turn: Turn) -> dict[str, Any]:
     """One turn of the loop in a line for each stage that ran."""
-    facts: dict[str, Any] = {
-        "addresses": str(turn.pulled),
-        "items": str(turn.pushed.balance),
-        "tasks": str(turn.collected.balance),
-        "annotations": turn.collected.annotations,
-        "annotate at": turn.pushed.address,
-    }
+    facts: dict[str, Any] = {"addresses": str(turn.pulled)}
+    if turn.pushed is not None and turn.collected is not None:
+        facts |= {
+            "items": str(turn.pushed.balance),
+            "tasks": str(turn.collected.balance),
+            "annotations": turn.collected.annotations,
+            "annotate at": turn.pushed.address,
+        }
     if turn.waiting is not None:
         return {**facts, "waiting": turn.waiting}
     if turn.version is not None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.errors import ModelError
 from goldloop.progress import Advance, Progress
@@ -107,6 +108,14 @@ def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
     from goldloop.inference import Predictor
 
     return Predictor.load(registry(workspace).download(model))
+
+
+def asks_annotators(recipe: Recipe, workspace: Workspace) -> bool:
+    """Whether any item is, or ever was, for people to annotate."""
+    with workspace.engine.connect() as connection:
+        if any(item.label_use != "imported" for item in items_of(connection, recipe.name)):
+            return True
+        return server_side.has_project(connection, recipe.name)
 
 
 def awaited(recipe: Recipe, workspace: Workspace) -> str | None:

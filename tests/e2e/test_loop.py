@@ -274,10 +274,10 @@ def test_a_server_that_gives_less_than_it_counts_is_caught(workspace, label_stud
         loop.collect(recipe, workspace)
 
 
-def test_imported_labels_need_no_annotators(workspace, label_studio, recipe_path):
+def test_imported_labels_need_no_annotators(workspace, recipe_path):
     recipe = load(recipe_path("imported"), ["sources.0.label.use=imported"])
     turn = loop.run(recipe, workspace)
-    assert turn.pushed.balance.outcomes == {"skipped": 90}
+    assert turn.pushed is None
     assert turn.version is not None
     assert sum(turn.version.counts.values()) == 90
     assert turn.promotion is not None

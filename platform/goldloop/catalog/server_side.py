@@ -43,6 +43,14 @@ def project_id(connection: Connection, place: Place) -> int | None:
     return connection.execute(select(projects.c.project_id).where(*place.where(projects))).scalar()
 
 
+def has_project(connection: Connection, recipe: str) -> bool:
+    """Whether the recipe has a project on any server."""
+    return (
+        connection.execute(select(projects.c.project_id).where(projects.c.recipe == recipe)).first()
+        is not None
+    )
+
+
 def note_project(connection: Connection, place: Place, project: int) -> None:
     """Note the project; what is known of another one's tasks there is forgotten."""
     known = project_id(connection, place)

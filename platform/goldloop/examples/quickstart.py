@@ -138,7 +138,11 @@ def _show(finished: Sequence[Finished], seconds: float) -> None:
     workspace = Workspace.open()
     show_facts(
         {
-            **{f"annotate {each.recipe.name}": each.turn.pushed.address for each in finished},
+            **{
+                f"annotate {each.recipe.name}": each.turn.pushed.address
+                for each in finished
+                if each.turn.pushed is not None
+            },
             **{f"report on {each.recipe.name}": _report_page(each) for each in finished},
             "log in with": f"the name and password in {workspace.label_studio / 'secrets.json'}",
             "serve a model": f".venv/bin/goldloop serve {finished[0].recipe.name}",
@@ -150,7 +154,14 @@ def _show(finished: Sequence[Finished], seconds: float) -> None:
 
 def _facts(each: Finished) -> dict[str, str]:
     turn = each.turn
-    if turn.version is None or turn.run is None or turn.report is None or turn.promotion is None:
+    if (
+        turn.pushed is None
+        or turn.collected is None
+        or turn.version is None
+        or turn.run is None
+        or turn.report is None
+        or turn.promotion is None
+    ):
         raise TrainingError(
             "the loop did not get as far as a model", where=each.recipe.name, found=turn.waiting
         )
