@@ -17,6 +17,9 @@ from goldloop.tasks.base import Model
 if TYPE_CHECKING:
     import torch
 
+SMALL_ENCODER = {"model_type": "bert", "hidden_size": 128, "num_hidden_layers": 2, "vocab_size": 4000}
+"""A `from-config` that trains on a CPU."""
+
 _HEAD = "AutoModelForSequenceClassification"
 _SETTINGS = {"max_length", "classes"}
 _VOCABULARY = 4000

@@ -120,6 +120,10 @@ class Task(Plugin, Generic[T]):
     modality: ClassVar[Modality]
     metric: ClassVar[str]
     """The figure of `score` that chooses between models; higher is better."""
+    suggested_checkpoint: ClassVar[str]
+    """A checkpoint of the Hub to start from: what `goldloop init` proposes."""
+    small_network: ClassVar[Mapping[str, Any]]
+    """A `from-config` that trains on a CPU without a download."""
     takes_label_smoothing: ClassVar[bool] = True
     """Whether `loss` can smooth labels; where not, a recipe that asks for it is refused."""
 

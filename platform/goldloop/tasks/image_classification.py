@@ -31,6 +31,13 @@ class ImageClassification(ClassTask):
         """What a recipe says under `task:`."""
 
     modality = "image"
+    suggested_checkpoint = "google/vit-base-patch16-224"
+    small_network = {
+        "model_type": "resnet",
+        "hidden_sizes": [32, 64],
+        "depths": [1, 1],
+        "layer_type": "basic",
+    }
     object_name = "image"
 
     @override

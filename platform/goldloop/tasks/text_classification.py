@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from goldloop.records import Item, content_key
 from goldloop.tasks._single_choice import ChoiceConfig, ClassTask, carried, targets_of
-from goldloop.tasks._texts import pad_batch, prepare_texts, text_model
+from goldloop.tasks._texts import SMALL_ENCODER, pad_batch, prepare_texts, text_model
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class TextClassification(ClassTask):
         """What a recipe says under `task:`."""
 
     modality = "text"
+    suggested_checkpoint = "sentence-transformers/all-MiniLM-L6-v2"
+    small_network = SMALL_ENCODER
     object_name = "text"
 
     @override
