@@ -138,6 +138,22 @@ class ClassesTask(Task[T]):
                 return known
         raise unknown_class(present, self.classes, where)
 
+    def only_class(self, names: Any, where: str) -> str:
+        """The class of a region, which Label Studio gives as a list of one.
+
+        Raises:
+            AnnotationError: none, several, or one that the task does not have.
+        """
+        if not isinstance(names, list | tuple) or len(names) != 1:
+            raise AnnotationError(
+                "a region has exactly one class",
+                where=where,
+                found=repr(names)[:80],
+                expected="[CLASS]",
+                remedy="Correct the region in Label Studio and update the annotation",
+            )
+        return self.known_class(names[0], where)
+
     @override
     def registry(self, known: Sequence[str]) -> tuple[str, ...]:
         """The class registry after this recipe: ids never move and names are never lost.

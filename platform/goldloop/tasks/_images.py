@@ -27,28 +27,35 @@ if TYPE_CHECKING:
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HEAD = "AutoModelForImageClassification"
+_PROCESSORS = {
+    _HEAD: "ViTImageProcessor",
+    "AutoModelForSemanticSegmentation": "SegformerImageProcessor",
+    "AutoModelForObjectDetection": "DetrImageProcessor",
+}
 _SETTINGS = {"image_size", "mean", "std", "classes"}
 _FILE = "preprocessor_config.json"
 _MOST_SQUEEZED = 4 / 3
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageProcessor:
     """How images become a network's input: a square of `size` pixels, normalised by `mean` and `std`.
 
-    `mean` and `std` are per channel, of pixels in [0, 1].
+    `mean` and `std` are per channel, of pixels in [0, 1]; `kind` is the class of transformers that does so.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    kind: str = "ViTImageProcessor"
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the file that transformers reads, so that its pipelines can use the model too."""
         Path(folder).mkdir(parents=True, exist_ok=True)
         side = {"height": self.size, "width": self.size}
         content = {
-            "image_processor_type": "ViTImageProcessor",
+            "image_processor_type": self.kind,
             "do_convert_rgb": True,
             "do_resize": True,
             "size": side,
@@ -62,8 +69,16 @@ class ImageProcessor:
         (Path(folder) / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def image_model(checkpoint: Checkpoint, classes: Sequence[str], settings: Mapping[str, Any] | None) -> Model:
-    """An image classifier; `Task.model` says what the arguments mean.
+def image_model(
+    checkpoint: Checkpoint, classes: Sequence[str], settings: Mapping[str, Any] | None, head: str = _HEAD
+) -> Model:
+    """An image classifier, of whole images or of pixels; `Task.model` says what the arguments mean.
+
+    Args:
+        checkpoint: a folder, a hub id, or what to make a fresh network from.
+        classes: class names in id order.
+        settings: what a recipe sets, or a saved model's own.
+        head: the auto class of transformers.
 
     Raises:
         ModelError: the checkpoint cannot be loaded, or does not fit.
@@ -75,10 +90,10 @@ def image_model(checkpoint: Checkpoint, classes: Sequence[str], settings: Mappin
     if isinstance(checkpoint, Mapping):
         fields = {"image_size": chosen["image_size"]} if "image_size" in chosen else {}
         config = fresh_config(checkpoint, classes, **fields)
-        network, saved = fresh_network(_HEAD, config), {}
+        network, saved = fresh_network(head, config), {}
     else:
         folder = folder_of(checkpoint)
-        network = read_network(_HEAD, folder, classes, exact="classes" in chosen)
+        network = read_network(head, folder, classes, exact="classes" in chosen)
         saved = _saved_settings(folder)
     own: Any = network.config
     if getattr(own, "num_channels", 3) != 3:
@@ -90,6 +105,7 @@ def image_model(checkpoint: Checkpoint, classes: Sequence[str], settings: Mappin
         size,
         _triple(mean or saved.get("mean") or _IMAGENET[0]),
         _triple(std or saved.get("std") or _IMAGENET[1]),
+        _PROCESSORS[head],
     )
     kept = {
         "image_size": size,
@@ -189,23 +205,41 @@ def decode_upright(content: Any, least_side: int) -> Image.Image:
     Raises:
         ItemError: the bytes are no image that can be decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     try:
         picture = _opened(content)
         picture.draft("RGB", (2 * least_side, 2 * least_side))
         return _rgb(ImageOps.exif_transpose(picture))
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except _undecodable() as error:
         raise ItemError(
             "the image cannot be decoded", found=_said(error), remedy="Give a whole JPEG, PNG or WebP file"
         ) from error
+
+
+def _undecodable() -> tuple[type[Exception], ...]:
+    """What Pillow raises of bytes that are no image, a broken one, or one that is too large."""
+    from PIL import Image
+
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    return (OSError, ValueError, SyntaxError, EOFError, *bombs)
+
+
+def upright_size(content: Any) -> tuple[int, int]:
+    """Width and height in pixels of a picture as a person sees it; only the file's head is read.
+
+    Args:
+        content: see `prepare_image`.
+
+    Raises:
+        ItemError: the bytes are no image.
+    """
+    try:
+        picture = _opened(content)
+        turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    except _undecodable() as error:
+        raise ItemError("the image cannot be decoded", found=_said(error)) from error
+    return (picture.height, picture.width) if turned else (picture.width, picture.height)
 
 
 def _opened(content: Any) -> Image.Image:

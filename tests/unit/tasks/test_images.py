@@ -14,6 +14,7 @@ from goldloop.tasks._images import (
     image_model,
     normalize_pixels,
     prepare_image,
+    upright_size,
 )
 
 torch.set_num_threads(2)
@@ -57,6 +58,21 @@ def test_a_picture_is_turned_upright_by_its_exif_orientation():
 
     assert pixels[0, 4].float().mean() > 200  # red at the top
     assert pixels[2, -4].float().mean() > 200  # blue at the bottom
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_of_a_picture_is_its_size_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encoded(halves(size=(40, 20)), "JPEG", exif=exif)
+
+    assert upright_size(stored) == decode_upright(stored, 64).size
+    assert upright_size(stored) == ((40, 20) if orientation < 5 else (20, 40))
+
+
+def test_what_is_no_image_has_no_size():
+    with pytest.raises(ItemError):
+        upright_size(b"not an image")
 
 
 def test_transparent_parts_are_white_as_annotators_see_them():

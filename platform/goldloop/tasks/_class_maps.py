@@ -1,0 +1,95 @@
+"""Maps of classes, uint8 `(H, W)`: the class id of each pixel, 255 where it is void, that is of no class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from goldloop.tasks._masks import from_counts, to_counts
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    ClassMap = NDArray[numpy.uint8]
+
+VOID = 255
+MOST_CLASSES = 255
+
+
+class ClassMask(TypedDict):
+    """The pixels of one class: `counts` of COCO's compressed RLE."""
+
+    label: str
+    counts: str
+
+
+class SemanticMasks(TypedDict):
+    """The class of each pixel of an image: a mask for each class that appears, by class id, none overlapping.
+
+    A pixel that lies in none is void: nobody says what it shows.
+    """
+
+    width: int
+    height: int
+    masks: list[ClassMask]
+
+
+def void_map(width: int, height: int) -> ClassMap:
+    """A map whose every pixel is void."""
+    import numpy
+
+    return numpy.full((height, width), VOID, dtype=numpy.uint8)
+
+
+def map_of(target: Mapping[str, Any], classes: Sequence[str]) -> ClassMap:
+    """A target as a map; where masks overlap, which those of a target do not, the later one wins."""
+    width, height = target["width"], target["height"]
+    pixels = void_map(width, height)
+    for mask in target["masks"]:
+        pixels[from_counts(mask["counts"], width, height)] = classes.index(mask["label"])
+    return pixels
+
+
+def target_of(pixels: ClassMap, classes: Sequence[str]) -> SemanticMasks:
+    """A map as a target."""
+    import numpy
+
+    height, width = pixels.shape
+    present = numpy.flatnonzero(numpy.bincount(pixels.reshape(-1), minlength=VOID + 1)[:VOID])
+    masks: list[ClassMask] = [
+        {"label": classes[number], "counts": to_counts(pixels == number)} for number in present.tolist()
+    ]
+    return {"width": width, "height": height, "masks": masks}
+
+
+def mean_overlap(a: ClassMap, b: ClassMap) -> float:
+    """Intersection over union, averaged over the classes that either map has; 1 where neither has any."""
+    import numpy
+
+    sizes_a, sizes_b, common = (
+        numpy.bincount(pixels, minlength=VOID + 1)[:VOID]
+        for pixels in (a.reshape(-1), b.reshape(-1), a[a == b])
+    )
+    union = sizes_a + sizes_b - common
+    present = union > 0
+    return float((common[present] / union[present]).mean()) if present.any() else 1.0
+
+
+def majority(maps: Sequence[ClassMap]) -> ClassMap | None:
+    """Each pixel's most frequent answer, void among them; void at a tie, None where every pixel is a tie."""
+    import numpy
+
+    most = numpy.zeros(maps[0].shape, dtype=numpy.int32)
+    chosen = numpy.full(maps[0].shape, VOID, dtype=numpy.uint8)
+    tied = numpy.zeros(maps[0].shape, dtype=numpy.bool_)
+    answers = numpy.unique(numpy.concatenate([numpy.unique(pixels) for pixels in maps]))
+    for answer in answers.tolist():
+        votes = numpy.zeros_like(most)
+        for pixels in maps:
+            votes += pixels == answer
+        tied = (tied & (votes <= most)) | ((votes == most) & (votes > 0))
+        chosen[votes > most] = answer
+        numpy.maximum(most, votes, out=most)
+    chosen[tied] = VOID
+    return None if tied.all() else chosen
