@@ -1,6 +1,7 @@
 """goldloop: from raw images and text to a model in production, on labels you can prove.
 
-Every command of the command line is a function of the same name here, and takes a recipe:
+Every command of the command line is a function of the same name here (`import_` for `import`, which Python
+keeps for itself), and takes a recipe:
 
     import goldloop
     recipe = goldloop.load("configs/digits.yaml", ["training.epochs=3"])
@@ -37,6 +38,8 @@ _HOMES = {
     "versions": "goldloop.workbench",
     "show": "goldloop.workbench",
     "verify": "goldloop.workbench",
+    "import_": "goldloop.exchange",
+    "export": "goldloop.exchange",
     "models": "goldloop.workbench",
     "rollback": "goldloop.workbench",
     "serve": "goldloop.workbench",

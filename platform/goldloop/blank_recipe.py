@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from goldloop.errors import RecipeError
 from goldloop.recipe import load
 from goldloop.records import Modality
 from goldloop.tasks import tasks
 
-_SOURCES = {
+_FILES = """\
+  - kind: files
+{address}
+    # label: {{from: folder, use: imported}}   # what the source knows: `imported`, `annotation` or `truth`"""
+_ADDRESSES = {
     "image": "    url: data/{name}/**/*.jpg      # a folder, a glob, or any fsspec URL such as s3://bucket/photos",
     "text": "    url: data/{name}/**/*.txt      # or `kind: table` with `url: texts.csv` and `text: COLUMN`",
 }
-_CHECKPOINTS = {
-    "image": "google/vit-base-patch16-224",
-    "text": "sentence-transformers/all-MiniLM-L6-v2",
-}
-_FRESH = {
-    "image": "{from-config: {model_type: resnet, hidden_sizes: [32, 64], depths: [1, 1], layer_type: basic}}",
-    "text": "{from-config: {model_type: bert, hidden_size: 128, num_hidden_layers: 2, vocab_size: 4000}}",
-}
-
 _RECIPE = """\
 # {name}: {kind}. Check it with `goldloop doctor {path}`, run it with `goldloop run {path}`.
 # Every field can be overridden: `goldloop run {path} training.epochs=3`.
@@ -30,9 +27,7 @@ name: {name}
 
 # Where items come from. Content is what counts: the same bytes in two places are one item.
 sources:
-  - kind: files
 {source}
-    # label: {{from: folder, use: imported}}   # labels that the source knows: `imported` or `truth`
 
 # What is asked of annotators.
 task:
@@ -66,8 +61,22 @@ serving:
 """
 
 
-def write(name: str, kind: str, folder: Path) -> Path:
+def write(
+    name: str,
+    kind: str,
+    folder: Path,
+    *,
+    source: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `folder/NAME.yaml`.
+
+    Args:
+        name: the recipe's.
+        kind: of its task.
+        folder: where to write it.
+        source: the entries of `sources:` in YAML; by default files to be filled in.
+        fields: of its task; by default those of the task's own example.
 
     Raises:
         PluginError: no such task type.
@@ -78,7 +87,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
         raise RecipeError(
             "the recipe is there already", where=path, remedy="Choose another name, or edit that one"
         )
-    text = _text(name, kind, path)
+    text = _text(name, kind, path, source, fields)
     folder.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -90,18 +99,21 @@ def write(name: str, kind: str, folder: Path) -> Path:
     return path
 
 
-def _text(name: str, kind: str, path: Path) -> str:
+def _text(name: str, kind: str, path: Path, source: str | None, fields: Mapping[str, Any] | None) -> str:
     task = tasks.get(kind)
     modality: Modality = task.modality
-    fields = task.example_config()
+    if source is None:
+        source = _FILES.format(address=_ADDRESSES[modality].format(name=name))
+    if fields is None:
+        fields = task.example_config()
     return _RECIPE.format(
         name=name,
         kind=kind,
         path=path,
-        source=_SOURCES[modality].format(name=name),
+        source=source,
         task="\n".join(f"  {field}: {_flow(value)}" for field, value in fields.items() if field != "kind"),
-        checkpoint=_CHECKPOINTS[modality],
-        fresh=_FRESH[modality],
+        checkpoint=task.suggested_checkpoint,
+        fresh=_flow({"from-config": dict(task.small_network)}),
         metric=task.metric,
     )
 

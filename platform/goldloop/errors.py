@@ -15,7 +15,8 @@ GoldloopError                 the root: catch this to catch them all
 │   ├── LabelStudioLostWrites     answered "done" and kept less than it was sent
 │   └── IdentityError             a task that came back with another item's content
 ├── VersionError              a dataset version that is absent or unreadable
-│   └── CertificateError      a version that does not prove what it claims
+│   ├── CertificateError      a version that does not prove what it claims
+│   └── LossRefused           a format that cannot hold all of a version
 ├── TrainingError             a run that cannot start or go on
 ├── ModelError                a model that is absent, unreadable or of another task type
 │   └── GateRefused           a model that its gates keep from production
@@ -137,6 +138,12 @@ class VersionError(GoldloopError):
 
 class CertificateError(VersionError):
     """A dataset version does not prove what it claims."""
+
+
+class LossRefused(VersionError):
+    """A format cannot hold all of a version, and nobody has said that this may be; `losses` says what."""
+
+    losses: tuple[str, ...] = ()
 
 
 class TrainingError(GoldloopError):

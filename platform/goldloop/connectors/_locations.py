@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from goldloop.connectors._content import without_secrets
@@ -59,11 +60,34 @@ class Location:
             # As above: one file that fails must not stop the rest.
             raise ItemError("the file cannot be read", found=_said(error)) from error
 
+    @property
+    def is_local(self) -> bool:
+        """Whether paths are those of this machine."""
+        protocol = self.system.protocol
+        return (protocol if isinstance(protocol, str) else protocol[0]) in ("file", "local")
+
+    def fetch(self, folder: Path) -> None:
+        """Copy every file to a folder of this machine.
+
+        Raises:
+            SourceError: they cannot be listed or read.
+        """
+        start = self.path.rstrip("/")
+        for path in self.find():
+            relative = posixpath.relpath(path, start) if path != start else posixpath.basename(path)
+            if ".." in relative.split("/"):
+                raise SourceError("a file lies outside of the data set", where=self.uri(path))
+            copy = folder / relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.system.get_file(path, str(copy))
+            except Exception as error:
+                # Drivers raise what their services do: OSError, ClientError, HTTP errors.
+                raise self.failure(error) from error
+
     def uri(self, path: str) -> str:
         """The full address of a path: a POSIX path for local files, else with its protocol."""
-        protocol = self.system.protocol
-        name = protocol if isinstance(protocol, str) else protocol[0]
-        if name in ("file", "local"):
+        if self.is_local:
             return path
         return path if "://" in path else str(self.system.unstrip_protocol(path))
 
@@ -101,6 +125,12 @@ def locate(url: str) -> Location:
     except ValueError as error:
         raise SourceError("unknown kind of address", where=without_secrets(url), found=str(error)) from error
     return Location(system, path, url)
+
+
+def file_mark(info: dict[str, Any]) -> str:
+    """What changes when a file does, as far as its store can tell without reading it."""
+    names = ("size", "mtime", "LastModified", "ETag", "etag", "updated", "last_modified", "created")
+    return " ".join(f"{name}={info[name]}" for name in names if info.get(name) is not None)
 
 
 def _said(error: Exception) -> str:

@@ -13,8 +13,8 @@ from goldloop.plugins import Plugin, PluginConfig
 from goldloop.records import Item, LabelUse, Quarantined
 
 
-class KnownLabel(BaseModel):
-    """Labels that a source already knows, and what they are for.
+class LabelPurpose(BaseModel):
+    """What the labels that a source already knows are for.
 
     `use: imported` takes them as labels; `use: annotation` puts them into Label Studio as annotations,
     where people correct them; `use: truth` hides them from annotators and models, for simulated
@@ -23,15 +23,19 @@ class KnownLabel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    use: LabelUse
+
+
+class KnownLabel(LabelPurpose):
+    """Where the labels are that a source already knows, and what they are for."""
+
     origin: str = Field(alias="from")
     """`folder` for the name of a file's folder, or the name of a column."""
-    use: LabelUse
 
 
 class ConnectorConfig(PluginConfig):
     """What every source's configuration has."""
 
-    label: KnownLabel | None = None
     limit: int | None = Field(default=None, ge=1)
     """At most this many addresses, in the source's own stable order."""
 

@@ -24,8 +24,8 @@ from goldloop.connectors._content import (
     text_item,
     without_secrets,
 )
-from goldloop.connectors._locations import Location, locate
-from goldloop.connectors.base import Connector, ConnectorConfig
+from goldloop.connectors._locations import Location, file_mark, locate
+from goldloop.connectors.base import Connector, ConnectorConfig, KnownLabel
 from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined
 
@@ -41,6 +41,7 @@ class Files(Connector):
     class Config(ConnectorConfig):
         """What a recipe says of it."""
 
+        label: KnownLabel | None = None
         url: str = Field(min_length=1)
         """A folder (all that is below it), a glob with `*` and `**`, or one file."""
         group: Literal["folder"] | None = None
@@ -81,7 +82,7 @@ class Files(Connector):
         location = locate(self.config.url)
         digest = hashlib.sha256()
         for path in self._paths(location):
-            digest.update(f"{path}\0{_mark(location.listing[path])}\0".encode())
+            digest.update(f"{path}\0{file_mark(location.listing[path])}\0".encode())
         return digest.hexdigest()
 
     def _paths(self, location: Location) -> list[str]:
@@ -127,12 +128,6 @@ def _is_litter(path: str) -> bool:
     """Hidden files, and what operating systems leave lying about."""
     name = posixpath.basename(path)
     return name.startswith(".") or name.lower() in _LITTER
-
-
-def _mark(info: dict[str, Any]) -> str:
-    """What changes when a file does, as far as its store can tell without reading it."""
-    names = ("size", "mtime", "LastModified", "ETag", "etag", "updated", "last_modified", "created")
-    return " ".join(f"{name}={info[name]}" for name in names if info.get(name) is not None)
 
 
 def _nearest(url: str) -> str:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from goldloop.connectors._content import Limits, image_item, text_item, without_secrets
 from goldloop.connectors._locations import Location, locate
 from goldloop.connectors._rows import Row, Unreadable, read_rows
-from goldloop.connectors.base import Connector, ConnectorConfig
+from goldloop.connectors.base import Connector, ConnectorConfig, KnownLabel
 from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined
 
@@ -27,6 +27,7 @@ class Table(Connector):
     class Config(ConnectorConfig):
         """What a recipe says of it."""
 
+        label: KnownLabel | None = None
         url: str = Field(min_length=1)
         """A .csv, .tsv, .jsonl or .parquet file; the first three also as .gz."""
         text: str | None = None

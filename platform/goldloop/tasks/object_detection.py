@@ -307,9 +307,7 @@ class ObjectDetection(ClassesTask[list[Box]]):
 
     def example_model(self) -> Model:
         """A tiny network with fresh weights, which learns `examples` in a few steps."""
-        return self.model(
-            {"from-config": {**self.small_network, "channels": 32}}, settings={"image_size": 64}
-        )
+        return self.model({"from-config": self.small_network}, settings={"image_size": 64})
 
     @override
     def examples(self) -> list[Example[list[Box]]]:

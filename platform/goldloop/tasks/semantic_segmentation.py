@@ -85,6 +85,20 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     config: Config
     modality = "image"
     metric = "miou"
+    suggested_checkpoint = "nvidia/mit-b0"
+    small_network = {
+        "model_type": "upernet",
+        "hidden_size": 64,
+        "use_auxiliary_head": False,
+        "backbone_config": {
+            "model_type": "resnet",
+            "layer_type": "basic",
+            "depths": [2, 2, 2, 2],
+            "hidden_sizes": [32, 64, 128, 192],
+            "embedding_size": 32,
+            "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        },
+    }
 
     @override
     def label_config(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 import os
 import re
 import signal
@@ -61,7 +62,7 @@ def test_every_command_has_help_json_and_a_place_in_the_readme(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_a_function_of_the_same_name(command):
-    assert callable(getattr(goldloop, command))
+    assert callable(getattr(goldloop, f"{command}_" if keyword.iskeyword(command) else command))
 
 
 def test_pull_tells_what_became_of_every_address(home):

@@ -34,7 +34,7 @@ class _Listed(Connector):
         return self._mark
 
 
-def _parse(value):
+def _parse(value, item):
     if value not in CLASSES:
         raise AnnotationError("unknown class", found=repr(value), expected="cat or dog")
     return value

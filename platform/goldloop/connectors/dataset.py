@@ -1,0 +1,136 @@
+"""`kind: dataset`: a labelled data set in one of the formats of `goldloop.formats`, with its labels."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer, PlainValidator
+from typing_extensions import override
+
+from goldloop.connectors._content import Limits, image_item, text_item, without_secrets
+from goldloop.connectors._locations import Location, file_mark, locate
+from goldloop.connectors.base import Connector, ConnectorConfig, LabelPurpose
+from goldloop.errors import GoldloopError, ItemError, SourceError
+from goldloop.formats import formats
+from goldloop.formats.base import Sample
+from goldloop.plugins import PluginConfig
+from goldloop.records import Item, Quarantined
+
+
+def _of_a_format(value: Any) -> PluginConfig:
+    try:
+        return formats.config({"kind": value} if isinstance(value, str) else value)
+    except GoldloopError as error:
+        raise ValueError(str(error)) from error
+
+
+def _as_fields(value: PluginConfig | Mapping[str, Any]) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else value.model_dump(mode="json", by_alias=True)
+
+
+_FormatField = Annotated[PluginConfig, PlainValidator(_of_a_format), PlainSerializer(_as_fields)]
+
+
+class Dataset(Connector):
+    """One item per image or text of a data set, the answer that is there as its label."""
+
+    class Config(ConnectorConfig):
+        """What a recipe says of it."""
+
+        url: str = Field(min_length=1)
+        """The data set's folder; one that is not local is copied for as long as it is read."""
+        format: _FormatField
+        """A format's name, or a mapping: its `kind` and what it must be told, such as a table's columns."""
+        task: str | None = None
+        """The task kind; needed where the format holds several and the data do not tell."""
+        label: LabelPurpose = LabelPurpose(use="imported")
+        max_megapixels: float = Field(default=64, gt=0)
+        max_text_megabytes: float = Field(default=2, gt=0)
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._limits = Limits(config.max_megapixels, config.max_text_megabytes)
+
+    @classmethod
+    @override
+    def example(cls, folder: Path) -> dict[str, Any]:
+        text = "Ada\tB-person\nwrites\tO\n\nin\tO\nLondon\tB-place\n\nno tag here\n"
+        (folder / "example.conll").write_text(text, encoding="utf-8")
+        return {"kind": "dataset", "url": str(folder), "format": "conll"}
+
+    @override
+    def items(self) -> Iterator[Item | Quarantined]:
+        location = locate(self.config.url)
+        with _local(location) as folder:
+            form = formats.create(self.config.format)
+            kind = self.config.task or form.kind_of(folder)
+            if not form.holds(kind):
+                raise SourceError(
+                    f"{form.config.kind} cannot hold {kind}",
+                    where=without_secrets(self.config.url),
+                    expected=", ".join(sorted(form.kinds or ())),
+                )
+            seen: set[str] = set()
+            for entry in islice(form.read(folder, kind), self.config.limit):
+                found = self._entry(entry, location)
+                if found.uri in seen:
+                    again = f"{found.uri}@again-{len(seen)}"
+                    found = Quarantined(uri=again, reason=f"another sample has the name {found.uri} too")
+                seen.add(found.uri)
+                yield found
+            if not seen:
+                raise SourceError("the data set is empty", where=without_secrets(self.config.url))
+
+    @override
+    def fingerprint(self) -> str:
+        location = locate(self.config.url)
+        digest = hashlib.sha256()
+        for path in sorted(location.find()):
+            digest.update(f"{path}\0{file_mark(location.listing[path])}\0".encode())
+        return digest.hexdigest()
+
+    def _entry(self, entry: Sample | Quarantined, location: Location) -> Item | Quarantined:
+        root = without_secrets(location.uri(location.path.rstrip("/")))
+        if isinstance(entry, Quarantined):
+            return replace(entry, uri=f"{root}/{entry.uri}")
+        uri = f"{root}/{entry.name}"
+        try:
+            item = self._item(entry, uri)
+        except ItemError as error:
+            return Quarantined(uri=uri, reason=str(error))
+        if entry.target is None:
+            return item
+        return replace(item, label=entry.target, label_use=self.config.label.use)
+
+    def _item(self, sample: Sample, uri: str) -> Item:
+        metadata: Mapping[str, Any] = dict(sample.metadata)
+        if sample.split is not None:
+            metadata = {**metadata, "split": sample.split}
+        content = sample.content
+        if isinstance(content, str):
+            return text_item(content, uri, sample.group, metadata, self._limits)
+        if isinstance(content, Path):
+            try:
+                content = content.read_bytes()
+            except OSError as error:
+                raise ItemError("the file cannot be read", found=error.strerror) from error
+        return image_item(content, uri, sample.group, metadata, self._limits)
+
+
+@contextmanager
+def _local(location: Location) -> Iterator[Path]:
+    """The data set's folder on this machine: formats go to and fro in it, as remote stores are slow."""
+    if location.is_local:
+        yield Path(location.path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "data"
+        location.fetch(copy)
+        yield copy

@@ -1,0 +1,67 @@
+"""Objects of several annotators."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from goldloop.tasks._geometry import box_overlaps
+from goldloop.tasks._matching import agreement, consensus, counted, matched, per_class
+
+
+def box(x, label="a", width=10.0):
+    return {"label": label, "x": float(x), "y": 0.0, "width": width, "height": 10.0, "rotation": 0.0}
+
+
+def mean(boxes):
+    return {**boxes[0], "x": sum(each["x"] for each in boxes) / len(boxes)}
+
+
+def test_the_matching_with_the_greatest_overlap_is_found():
+    pairs = matched([box(0), box(4)], [box(3), box(9)], box_overlaps, 0.1)
+
+    assert [pair[:2] for pair in pairs] == [(0, 0), (1, 1)]
+
+
+def test_another_class_is_another_object():
+    assert matched([box(0)], [box(0, "b")], box_overlaps, 0.1) == []
+    assert agreement([box(0)], [box(0, "b")], box_overlaps) == 0
+
+
+def test_agreement_falls_with_what_only_one_has_seen():
+    assert agreement([], [], box_overlaps) == 1
+    assert agreement([box(0)], [], box_overlaps) == 0
+    assert agreement([box(0), box(50)], [box(0)], box_overlaps) == pytest.approx(2 / 3)
+    assert agreement([box(0)], [box(0, width=10.001)], box_overlaps) < 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "majority", "unanimous"),
+    [
+        ([[box(0)], [box(2)]], [box(1)], [box(1)]),
+        ([[box(0)], [box(0)], []], [box(0)], None),
+        ([[box(0)], [], []], [], None),
+        ([[box(0)], []], None, None),
+        ([[], []], [], []),
+        ([[box(0), box(50)], [box(0)], [box(0)]], [box(0)], None),
+        ([[box(0)], [box(0, "b")]], None, None),
+    ],
+)
+def test_what_enough_have_seen_is_there(answers, majority, unanimous):
+    for order in itertools.permutations(answers):
+        assert consensus(order, "majority", box_overlaps, 0.5, mean) == majority
+        assert consensus(order, "unanimous", box_overlaps, 0.5, mean) == unanimous
+
+
+def test_figures_by_class_count_objects():
+    found = per_class([[box(0), box(50, "b")]], [[box(1), box(90)]], ["a", "b"], box_overlaps, 0.5)
+
+    assert found["a"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2.0}
+    assert found["b"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0.0}
+
+
+def test_objects_are_counted_in_words():
+    assert counted([]) == "nothing"
+    assert counted(["a", "b", "a"]) == "2 a, 1 b"
+    assert counted(list("abcdefg")).endswith(", ...")
