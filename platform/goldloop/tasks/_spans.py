@@ -64,7 +64,7 @@ def read_span(label: str, value: Mapping[str, Any], text: str, where: str) -> Sp
             "a span has nothing inside", where=where, found=f"{start} to {end}", expected="start before end"
         )
     said = value.get("text")
-    if said is None or said in (text[start:end], quote(text[start:end])):
+    if said is None or (end <= len(text) and said in (text[start:end], quote(text[start:end]))):
         return _checked(label, start, end, text, where)
     units = from_utf16(text, start), from_utf16(text, end)
     if units[0] is not None and units[1] is not None and text[units[0] : units[1]] == said:

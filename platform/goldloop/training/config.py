@@ -31,6 +31,23 @@ class EarlyStopping(BaseModel):
     minimum_rise: float = Field(default=0.0, ge=0.0)
 
 
+class Lora(BaseModel):
+    """Train small matrices beside a network's own, which stay as they are: less memory, a model of the same size.
+
+    For the kinds of task whose answer is a text.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(default=16, ge=1)
+    """The smaller side of each of these matrices."""
+    alpha: float = Field(default=32, gt=0)
+    """Their product counts `alpha / rank` times."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    """Names of layers, as the network calls them, such as `q_proj`."""
+
+
 class TrainingConfig(BaseModel):
     """How a model is trained."""
 
@@ -61,6 +78,7 @@ class TrainingConfig(BaseModel):
     max_length: int | None = Field(default=None, ge=8)
     """Tokens per text; by default the checkpoint's own limit."""
     augment: bool = True
+    lora: Lora | None = None
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingConfig:
@@ -79,5 +97,9 @@ class TrainingConfig(BaseModel):
 
     def model_settings(self) -> dict[str, Any]:
         """What the recipe sets of `Model.settings`."""
-        chosen = {"image_size": self.image_size, "max_length": self.max_length}
+        chosen = {
+            "image_size": self.image_size,
+            "max_length": self.max_length,
+            "lora": None if self.lora is None else self.lora.model_dump(),
+        }
         return {name: value for name, value in chosen.items() if value is not None}

@@ -101,6 +101,12 @@ class PreparedSplit:
         column = self._columns.column("truncated_tokens")
         return 0 if column is None else int(numpy.count_nonzero(column))
 
+    @property
+    def torn_spans(self) -> int:
+        """How many spans begin or end inside a token, so that the model cannot find them exactly."""
+        column = self._columns.column("torn_spans")
+        return 0 if column is None else int(column.sum())
+
     def batch(self, positions: Sequence[int]) -> Batch:
         """One batch of these rows, in this order, on the host."""
         rows = [{**self._columns.row(position), "key": self.keys[position]} for position in positions]

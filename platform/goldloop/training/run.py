@@ -23,7 +23,7 @@ from goldloop.inference import save_model
 from goldloop.tasks.base import Model, Task
 from goldloop.training.checkpoint import Checkpoints
 from goldloop.training.config import TrainingConfig
-from goldloop.training.data import PreparedSplit, rows_digest
+from goldloop.training.data import PreparedSplit, rows_digest, undecoded
 from goldloop.training.engine import Engine, make_accelerator
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
 from goldloop.training.record import Run, commit, hardware, packages
@@ -183,7 +183,7 @@ def _make_folder(folder: Path) -> None:
 
 def _fresh_model(task: Task[Any], config: TrainingConfig, rows: datasets.Dataset) -> Model:
     _seed(config.seed, device_specific=False)
-    texts = rows["text"][:] if task.modality == "text" else ()
+    texts = task.training_texts(undecoded(task, rows))
     return task.model(config.checkpoint_argument(), texts=texts, settings=config.model_settings())
 
 
@@ -207,6 +207,10 @@ def _notes(
     if data.truncated:
         length = model.settings.get("max_length")
         notes.append(f"{data.truncated} of {len(data)} texts are longer than {length} tokens and were cut")
+    if data.torn_spans:
+        notes.append(
+            f"{data.torn_spans} spans begin or end inside a token: this tokenizer cannot find them exactly"
+        )
     if validation is None:
         notes.append(
             "the validation split is empty: the last weights are kept, and nothing stops the run early"
