@@ -75,6 +75,16 @@ class Judged(BaseModel):
     agreement: float
 
     @property
+    @property
+    def graded(self) -> bool:
+        """Whether answers are right by degrees, as boxes and masks are, and not right or wrong."""
+        return any(0 < item.agreement < 1 for item in self.items)
+
+    @property
+    def mean_agreement(self) -> float:
+        """How alike answers and labels are on average, in [0, 1]."""
+        return sum(item.agreement for item in self.items) / len(self.items)
+
     def wrong(self) -> bool:
         """Whether the answer is not wholly right."""
         return self.agreement < 1

@@ -120,3 +120,30 @@ def test_content_that_is_gone_leaves_the_key(make_report):
 
     report = make_report(0.9)
     assert report.wrong()[0].key in page(report, content=gone)
+
+
+def test_answers_that_are_right_by_degrees_are_shown_with_both_drawings():
+    from goldloop.evaluation.page import page
+    from goldloop.evaluation.report import evaluate
+    from goldloop.records import Prediction
+    from goldloop.tasks import tasks
+
+    task = tasks.create({"kind": "object-detection", "classes": ["disc", "tile"]})
+    examples = task.examples()
+    rows = [
+        {"key": each.item.key, "image": each.content, "shown_models": [], **task.to_row(each.target)}
+        for each in examples
+    ]
+
+    def predict(contents):
+        by_content = {each.content: each.target for each in examples}
+        moved = [[{**box, "x": box["x"] + 2, "score": 0.9} for box in by_content[one]] for one in contents]
+        return [Prediction(target=boxes, confidence=0.9) for boxes in moved]
+
+    report = evaluate(task, rows, predict, name="n", model="n/1", version="n@1", split="test")
+    shown = page(report, content={each.item.key: each.content for each in examples}.get)
+
+    assert report.graded
+    assert 0.5 < report.mean_agreement < 1
+    assert "Furthest from the labels" in shown
+    assert shown.count("<figcaption>predicted") == shown.count("<figcaption>labelled") == len(report.wrong())
