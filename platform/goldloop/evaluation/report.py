@@ -75,16 +75,6 @@ class Judged(BaseModel):
     agreement: float
 
     @property
-    @property
-    def graded(self) -> bool:
-        """Whether answers are right by degrees, as boxes and masks are, and not right or wrong."""
-        return any(0 < item.agreement < 1 for item in self.items)
-
-    @property
-    def mean_agreement(self) -> float:
-        """How alike answers and labels are on average, in [0, 1]."""
-        return sum(item.agreement for item in self.items) / len(self.items)
-
     def wrong(self) -> bool:
         """Whether the answer is not wholly right."""
         return self.agreement < 1
@@ -134,6 +124,16 @@ class Report(BaseModel):
     def items_per_second(self) -> float:
         """How fast the model answered."""
         return len(self.items) / max(self.seconds, 1e-9)
+
+    @property
+    def graded(self) -> bool:
+        """Whether answers are right by degrees, as boxes and masks are, and not right or wrong."""
+        return any(0 < item.agreement < 1 for item in self.items)
+
+    @property
+    def mean_agreement(self) -> float:
+        """How alike answers and labels are on average, in [0, 1]."""
+        return sum(item.agreement for item in self.items) / len(self.items)
 
     def wrong(self) -> list[Judged]:
         """The items judged wrongly, the most confident first."""
