@@ -5,10 +5,11 @@ Only safetensors are read and no code of a checkpoint is run: a checkpoint can b
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from goldloop.errors import ModelError
 from goldloop.tasks._classes import nearest
@@ -22,21 +23,32 @@ _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 _KEPT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
-def class_fields(classes: Sequence[str]) -> dict[str, Any]:
-    """The fields of a transformers configuration that hold a classifier's classes."""
+Problem = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What a network's outputs mean, in the words of transformers."""
+
+
+def class_fields(classes: Sequence[str], problem: Problem = "single_label_classification") -> dict[str, Any]:
+    """The fields of a transformers configuration that hold a network's outputs by name."""
     return {
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
-        "problem_type": "single_label_classification",
+        "problem_type": problem,
     }
 
 
-def fresh_config(checkpoint: Mapping[str, Any], classes: Sequence[str], **fields: Any) -> Any:
+def fresh_config(
+    checkpoint: Mapping[str, Any],
+    classes: Sequence[str],
+    *,
+    problem: Problem = "single_label_classification",
+    **fields: Any,
+) -> Any:
     """The transformers configuration that `{"from-config": {...}}` describes.
 
     Args:
         checkpoint: what the recipe says.
         classes: class names in id order.
+        problem: what the outputs mean.
         fields: what the task sets itself; the recipe's own values win.
 
     Raises:
@@ -66,7 +78,7 @@ def fresh_config(checkpoint: Mapping[str, Any], classes: Sequence[str], **fields
             )
     settable = {name: value for name, value in fields.items() if hasattr(known, name)}
     with _as_model_error(f"from-config of {kind}"):
-        return AutoConfig.for_model(kind, **{**settable, **chosen, **class_fields(classes)})
+        return AutoConfig.for_model(kind, **{**settable, **chosen, **class_fields(classes, problem)})
 
 
 def fresh_network(head: str, config: Any) -> torch.nn.Module:
@@ -133,17 +145,25 @@ def _download(name: str) -> Path:
         ) from error
 
 
-def read_network(head: str, folder: Path, classes: Sequence[str], *, exact: bool) -> torch.nn.Module:
+def read_network(
+    head: str,
+    folder: Path,
+    classes: Sequence[str],
+    *,
+    exact: bool,
+    problem: Problem = "single_label_classification",
+) -> torch.nn.Module:
     """The network in a folder, in float32, with a head for these classes.
 
-    A head trained for other classes, or for these in another order, is replaced by a fresh one, drawn from
-    torch's generator.
+    What was trained for other classes, or for these in another order, is replaced by fresh weights, drawn
+    from torch's generator: the last layer of a classifier, the class scores of a detector. The rest is kept.
 
     Args:
         head: the auto class of transformers.
         folder: has config.json and safetensors.
         classes: class names in id order.
         exact: the folder holds a finished model; anything that does not fit is an error.
+        problem: what the outputs mean.
 
     Raises:
         ModelError: the folder is unreadable, has pickles only, or does not fit.
@@ -165,8 +185,9 @@ def read_network(head: str, folder: Path, classes: Sequence[str], *, exact: bool
                 expected=", ".join(classes),
                 remedy="Use the task with the model's own classes",
             )
-        for name, value in class_fields(classes).items():
+        for name, value in class_fields(classes, problem).items():
             setattr(config, name, value)
+        replaced = frozenset[str]() if same else _weights_of_classes(auto, config)
         network, loading = auto.from_pretrained(
             folder,
             config=config,
@@ -177,13 +198,55 @@ def read_network(head: str, folder: Path, classes: Sequence[str], *, exact: bool
             ignore_mismatched_sizes=not exact,
             output_loading_info=True,
         )
-        _check_loaded(network, loading, folder, exact)
+        _check_loaded(network, loading, folder, exact, replaced)
         if not same:
-            _refresh_head(auto, network)
+            _refresh_head(auto, network, replaced)
     # The folder's path would otherwise travel into every copy that is saved.
     network.config._name_or_path = ""
     loaded: torch.nn.Module = network
     return loaded
+
+
+def read_whole_network(head: str, folder: Path) -> torch.nn.Module:
+    """The network in a folder, in float32, exactly as it was saved: of a task without classes.
+
+    Args:
+        head: the auto class of transformers.
+        folder: has config.json and safetensors.
+
+    Raises:
+        ModelError: the folder is unreadable, has pickles only, or its weights are not all there.
+    """
+    import torch
+    import transformers
+
+    _check_folder(folder)
+    with quiet(), _as_model_error(folder):
+        network, loading = getattr(transformers, head).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        _check_loaded(network, loading, folder, exact=True, replaced=frozenset())
+    network.config._name_or_path = ""
+    loaded: torch.nn.Module = network
+    return loaded
+
+
+def read_config(folder: Path) -> Any:
+    """The transformers configuration in a folder.
+
+    Raises:
+        ModelError: there is none that can be read.
+    """
+    from transformers import AutoConfig
+
+    _check_folder(folder)
+    with quiet(), _as_model_error(folder):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _check_folder(folder: Path) -> None:
@@ -204,11 +267,13 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _check_loaded(network: Any, loading: Mapping[str, Any], folder: Path, exact: bool) -> None:
+def _check_loaded(
+    network: Any, loading: Mapping[str, Any], folder: Path, exact: bool, replaced: frozenset[str]
+) -> None:
     missing = {*loading["missing_keys"], *(name[0] for name in loading["mismatched_keys"])}
     if not exact:
         base = f"{network.base_model_prefix}."
-        missing = {name for name in missing if name.startswith(base) and ".pooler." not in name}
+        missing = {name for name in missing - replaced if name.startswith(base) and ".pooler." not in name}
     if missing:
         raise ModelError(
             "the checkpoint's weights do not fit its config.json",
@@ -217,14 +282,32 @@ def _check_loaded(network: Any, loading: Mapping[str, Any], folder: Path, exact:
         )
 
 
-def _refresh_head(auto: Any, network: Any) -> None:
+def _weights_of_classes(auto: Any, config: Any) -> frozenset[str]:
+    """The weights whose shape depends on how many classes there are, wherever in the network they lie.
+
+    Detectors have some far within: RT-DETR scores each place of an image by class.
+    """
+    import torch
+
+    shapes = []
+    for more in (0, 1):
+        changed = copy.deepcopy(config)
+        names = [str(number) for number in range(len(config.id2label) + more)]
+        for name, value in class_fields(names).items():
+            setattr(changed, name, value)
+        with torch.device("meta"):
+            state = auto.from_config(changed).state_dict()
+        shapes.append({name: tensor.shape for name, tensor in state.items()})
+    return frozenset(name for name, shape in shapes[0].items() if shapes[1].get(name) != shape)
+
+
+def _refresh_head(auto: Any, network: Any, replaced: frozenset[str]) -> None:
     import torch
 
     fresh = auto.from_config(network.config, dtype=torch.float32).state_dict()
-    base = f"{network.base_model_prefix}."
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            if not name.startswith(base):
+            if name in replaced:
                 tensor.copy_(fresh[name])
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HEAD = "AutoModelForObjectDetection"
 MOST_OBJECTS = 100
 LEAST_SCORE = 0.05
+_SIDE = 320
 _LEAST_LEFT = 0.3
 """Share of an object that must be left in a varied picture for it to be learned."""
 
@@ -54,13 +55,18 @@ def detector(
 ) -> Model:
     """A detector of transformers or of torchvision; `Task.model` says what the arguments mean.
 
+    A fresh one gets squares of 320 pixels, where nothing else is said.
+
     Raises:
         ModelError: the checkpoint cannot be loaded, or does not fit.
     """
     from goldloop.tasks._torchvision_detectors import register
 
     register()
-    return image_model(checkpoint, classes, settings, HEAD)
+    chosen = dict(settings or {})
+    if isinstance(checkpoint, Mapping) and "image_size" not in checkpoint.get("from-config", {}):
+        chosen.setdefault("image_size", _SIDE)
+    return image_model(checkpoint, classes, chosen, HEAD)
 
 
 def batch_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Batch:
@@ -96,15 +102,17 @@ def training_labels(batch: Batch) -> list[dict[str, torch.Tensor]]:
     return labels
 
 
-def varied(batch: Batch, generator: torch.Generator, *, mirror: bool) -> Batch:
-    """Each picture a little moved, scaled and lit otherwise, its boxes with it.
+def varied(batch: Batch, generator: torch.Generator, *, mirror: bool, partners: Sequence[int] = ()) -> Batch:
+    """Each picture a little moved, scaled and lit otherwise, its objects with it.
 
-    Objects of which too little is left in the picture are left out.
+    Objects of which too little is left in the picture are left out, and points that are no longer in it.
 
     Args:
-        batch: pixels in [0, 255] on any device; its targets have boxes and class ids alone.
+        batch: pixels in [0, 255] on any device; its targets have boxes and class ids, and may have `masks`
+            uint8 `(N, S, S)` or `keypoints` `(N, K, 3)` in pixels of the square, with visibility.
         generator: every draw comes from it.
         mirror: mirror half of the pictures, left and right.
+        partners: of each of K points the one that it becomes in a mirror; by default itself.
     """
     import torch
     from torch.nn.functional import affine_grid, grid_sample
@@ -128,35 +136,49 @@ def varied(batch: Batch, generator: torch.Generator, *, mirror: bool) -> Batch:
     light, contrast = ((1 + 0.25 * factor).view(-1, 1, 1, 1) for factor in (light, contrast))
     moved = (((moved - mean) * contrast + mean) * light).clamp_(0, 255)
     targets = batch.targets and [
-        _moved_boxes(
-            target, (sign * scale)[number], scale[number], right[number], down[number], pixels.shape[-1]
-        )
+        _moved(target, grid[number], pixels.shape[-1], partners)
         for number, target in enumerate(batch.targets)
     ]
     return replace(batch, inputs={"pixel_values": moved}, targets=targets)
 
 
-def _moved_boxes(
-    target: Mapping[str, torch.Tensor],
-    across: torch.Tensor,
-    along: torch.Tensor,
-    right: torch.Tensor,
-    down: torch.Tensor,
-    side: int,
+def _moved(
+    target: Mapping[str, torch.Tensor], grid: torch.Tensor, side: int, partners: Sequence[int]
 ) -> dict[str, torch.Tensor]:
+    """An image's objects in its varied picture; `grid` `(2, 3)` says where its points come from."""
     import torch
 
-    boxes = target["boxes"] / side * 2 - 1
-    horizontal = ((boxes[:, 0::2] - right) / across).sort(dim=1).values
-    vertical = (boxes[:, 1::2] - down) / along
-    whole = torch.stack([horizontal[:, 0], vertical[:, 0], horizontal[:, 1], vertical[:, 1]], 1)
+    # There is no shear, so each axis is a scale and a shift.
+    scale, shift = torch.stack([grid[0, 0], grid[1, 1]]), grid[:, 2]
+    corners = (target["boxes"].view(-1, 2, 2) / side * 2 - 1 - shift) / scale
+    whole = torch.cat([corners.amin(1), corners.amax(1)], 1)
     inside = whole.clamp(-1, 1)
-    areas = [(one[:, 2:] - one[:, :2]).prod(1) for one in (inside, whole)]
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (inside, whole)]
     kept = areas[0] > _LEAST_LEFT * areas[1]
-    return {
+    moved = {
         "boxes": ((inside[kept] + 1) / 2 * side).to(target["boxes"].dtype),
         "class_labels": target["class_labels"][kept],
     }
+    if "masks" in target:
+        moved["masks"] = _moved_masks(target["masks"][kept], grid)
+    if "keypoints" in target:
+        points = target["keypoints"][kept]
+        if partners and bool(scale[0] < 0):
+            points = points[:, list(partners)]
+        places = (points[..., :2] / side * 2 - 1 - shift) / scale
+        seen = torch.where((places.abs() <= 1).all(-1), points[..., 2], 0)
+        moved["keypoints"] = torch.cat([(places + 1) / 2 * side, seen[..., None]], -1).to(points.dtype)
+    return moved
+
+
+def _moved_masks(masks: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import affine_grid, grid_sample
+
+    if not len(masks):
+        return masks
+    # The objects of a picture move alike, so they are its channels.
+    field = affine_grid(grid[None], [1, *masks.shape], align_corners=False)
+    return grid_sample(masks[None].float(), field, mode="nearest", align_corners=False)[0].to(masks.dtype)
 
 
 def found_in(model: Model, batch: Batch) -> list[Found]:

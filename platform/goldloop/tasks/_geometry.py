@@ -73,10 +73,14 @@ def image_region_fields(item: Item) -> dict[str, Any]:
 def check_frame(region: Mapping[str, Any], item: Item, where: str) -> None:
     """Hold the image that a region was drawn on against the item's; what it does not say is taken as right.
 
+    `image_rotation` says how the annotator had turned the view. The editor turns the stage, not the regions:
+    coordinates, angles and both sides are those of the upright image whatever it says.
+
     Raises:
-        AnnotationError: another size, or drawn on a turned view, whose coordinates mean something else.
+        AnnotationError: an image of another size.
     """
-    for field, expected in image_region_fields(item).items():
+    width, height = size_of(item)
+    for field, expected in (("original_width", width), ("original_height", height)):
         found = region.get(field)
         if found is not None and found != expected:
             raise AnnotationError(

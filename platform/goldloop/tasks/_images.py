@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ItemError, ModelError
-from goldloop.tasks._checkpoints import Checkpoint, folder_of, fresh_config, fresh_network, read_network
+from goldloop.tasks._checkpoints import (
+    Checkpoint,
+    Problem,
+    folder_of,
+    fresh_config,
+    fresh_network,
+    read_network,
+)
 from goldloop.tasks.base import Model
 
 if TYPE_CHECKING:
@@ -70,7 +77,11 @@ class ImageProcessor:
 
 
 def image_model(
-    checkpoint: Checkpoint, classes: Sequence[str], settings: Mapping[str, Any] | None, head: str = _HEAD
+    checkpoint: Checkpoint,
+    classes: Sequence[str],
+    settings: Mapping[str, Any] | None,
+    head: str = _HEAD,
+    problem: Problem = "single_label_classification",
 ) -> Model:
     """An image classifier, of whole images or of pixels; `Task.model` says what the arguments mean.
 
@@ -79,6 +90,7 @@ def image_model(
         classes: class names in id order.
         settings: what a recipe sets, or a saved model's own.
         head: the auto class of transformers.
+        problem: what the network's outputs mean.
 
     Raises:
         ModelError: the checkpoint cannot be loaded, or does not fit.
@@ -89,26 +101,17 @@ def image_model(
         raise ModelError("an image model has no such setting", found=", ".join(unknown))
     if isinstance(checkpoint, Mapping):
         fields = {"image_size": chosen["image_size"]} if "image_size" in chosen else {}
-        config = fresh_config(checkpoint, classes, **fields)
+        config = fresh_config(checkpoint, classes, problem=problem, **fields)
         network, saved = fresh_network(head, config), {}
     else:
         folder = folder_of(checkpoint)
-        network = read_network(head, folder, classes, exact="classes" in chosen)
-        saved = _saved_settings(folder)
+        network = read_network(head, folder, classes, exact="classes" in chosen, problem=problem)
+        saved = saved_settings(folder)
     own: Any = network.config
-    if getattr(own, "num_channels", 3) != 3:
-        raise ModelError("the network must take 3 channels", found=own.num_channels, expected="RGB")
-    size = int(chosen.get("image_size") or saved.get("image_size") or _own_size(own) or 224)
-    _check_size(network, size)
-    mean, std = (chosen.get("mean"), chosen.get("std"))
-    processor = ImageProcessor(
-        size,
-        _triple(mean or saved.get("mean") or _IMAGENET[0]),
-        _triple(std or saved.get("std") or _IMAGENET[1]),
-        _PROCESSORS[head],
-    )
+    fixed = any("position_embedding" in name for name, _ in network.named_parameters())
+    processor = image_processor(own, chosen, saved, _PROCESSORS[head], fixed=fixed)
     kept = {
-        "image_size": size,
+        "image_size": processor.size,
         "mean": list(processor.mean),
         "std": list(processor.std),
         "classes": list(classes),
@@ -116,7 +119,38 @@ def image_model(
     return Model(network, processor, kept)
 
 
-def _saved_settings(folder: Path) -> dict[str, Any]:
+def image_processor(
+    config: Any, chosen: Mapping[str, Any], saved: Mapping[str, Any], kind: str, *, fixed: bool
+) -> ImageProcessor:
+    """What turns images into the input of a network.
+
+    Args:
+        config: the configuration of the part of the network that sees the image.
+        chosen: `image_size`, `mean` and `std`, where somebody chose them.
+        saved: the same of the checkpoint.
+        kind: the class of transformers that does so.
+        fixed: whether the network takes images of one size only.
+
+    Raises:
+        ModelError: they do not fit the network.
+    """
+    if getattr(config, "num_channels", 3) != 3:
+        raise ModelError("the network must take 3 channels", found=config.num_channels, expected="RGB")
+    own = _own_size(config)
+    size = int(chosen.get("image_size") or saved.get("image_size") or own or 224)
+    if fixed and own is not None and own != size:
+        raise ModelError(
+            "the network takes images of one size only",
+            found=f"image_size {size}",
+            expected=own,
+            remedy="Leave `image_size` out",
+        )
+    mean = chosen.get("mean") or saved.get("mean") or _IMAGENET[0]
+    std = chosen.get("std") or saved.get("std") or _IMAGENET[1]
+    return ImageProcessor(size, _triple(mean), _triple(std), kind)
+
+
+def saved_settings(folder: Path) -> dict[str, Any]:
     """What a checkpoint says about its images, in any of the forms that transformers has had."""
     file = folder / _FILE
     if not file.is_file():
@@ -127,6 +161,9 @@ def _saved_settings(folder: Path) -> dict[str, Any]:
         size = _side(crop) or _side(content.get("size"))
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError("the image settings cannot be read", where=file, found=str(error)) from error
+    if content.get("do_normalize") is False:
+        # RT-DETR's file names a mean and a deviation that it does not use.
+        return {"image_size": size, "mean": [0.0] * 3, "std": [1.0] * 3}
     return {"image_size": size, "mean": content.get("image_mean"), "std": content.get("image_std")}
 
 
@@ -145,18 +182,6 @@ def _triple(values: Sequence[float]) -> tuple[float, float, float]:
     if len(values) != 3:
         raise ModelError("an RGB image has 3 channels", found=f"{len(values)} means or deviations")
     return (float(values[0]), float(values[1]), float(values[2]))
-
-
-def _check_size(network: Any, size: int) -> None:
-    own = _own_size(network.config)
-    fixed = any("position_embedding" in name for name, _ in network.named_parameters())
-    if fixed and own is not None and own != size:
-        raise ModelError(
-            "the network takes images of one size only",
-            found=f"image_size {size}",
-            expected=own,
-            remedy="Leave `image_size` out",
-        )
 
 
 def prepare_image(content: Any, processor: ImageProcessor) -> torch.Tensor:

@@ -65,10 +65,12 @@ def read_region(region: Any, item: Item, classes: Sequence[str]) -> tuple[str, M
     if labels[0] not in classes:
         raise unknown_class(labels[0], classes, where)
     width, height = size_of(item)
-    _check_frame(region, (width, height), where)
+    check_upright(region, (width, height), where)
     if drawn:
-        return labels[0], polygon_mask(_corners(value.get("points"), width, height, where), width, height)
-    return labels[0], from_label_studio(_stream(value, where), width, height, where)
+        return labels[0], polygon_mask(
+            polygon_corners(value.get("points"), width, height, where), width, height
+        )
+    return labels[0], from_label_studio(brush_stream(value, where), width, height, where)
 
 
 def brush_region(item: Item, number: int, label: str, mask: Mask) -> dict[str, Any]:
@@ -87,8 +89,12 @@ def brush_region(item: Item, number: int, label: str, mask: Mask) -> dict[str, A
     )
 
 
-def _check_frame(region: Mapping[str, Any], size: tuple[int, int], where: str) -> None:
-    """Whether a region was drawn on this image, upright; what the region does not say is taken as so."""
+def check_upright(region: Mapping[str, Any], size: tuple[int, int], where: str) -> None:
+    """Hold the image that a region was painted on against the item's; what it does not say is taken as right.
+
+    Raises:
+        AnnotationError: an image of another size, or a turned view of it.
+    """
     for field, expected in (
         ("original_width", size[0]),
         ("original_height", size[1]),
@@ -105,8 +111,12 @@ def _check_frame(region: Mapping[str, Any], size: tuple[int, int], where: str) -
             )
 
 
-def _corners(points: Any, width: int, height: int, where: str) -> list[tuple[float, float]]:
-    """A polygon's corners in pixels, from percent of the image."""
+def polygon_corners(points: Any, width: int, height: int, where: str) -> list[tuple[float, float]]:
+    """A polygon's corners in pixels, from percent of the image.
+
+    Raises:
+        AnnotationError: fewer than three corners, or no numbers.
+    """
     if (
         not isinstance(points, list | tuple)
         or len(points) < _FEWEST_CORNERS
@@ -127,7 +137,12 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _stream(value: Mapping[str, Any], where: str) -> Sequence[int]:
+def brush_stream(value: Mapping[str, Any], where: str) -> Sequence[int]:
+    """The RLE in a brush region's value.
+
+    Raises:
+        AnnotationError: there is none.
+    """
     stream = value.get("rle")
     if value.get("format") != "rle" or not isinstance(stream, list | tuple):
         raise AnnotationError(

@@ -107,11 +107,18 @@ def colour(number: int) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
 
 
+def shown_text(text: str) -> str:
+    """A text as an attribute that Label Studio shows as it stands."""
+    # Label Studio would put a field of the task in place of `$5` in a value.
+    return _VARIABLE.sub(f"${_WORD_JOINER}", _quoted(text))
+
+
 def class_value(name: str) -> str:
     """The attributes of a Choice or Label tag that give it a class's name."""
-    quoted = escape(name, {'"': "&quot;"})
-    shown = _VARIABLE.sub(f"${_WORD_JOINER}", quoted)
-    if shown == quoted:
-        return f'value="{quoted}"'
-    # Label Studio would put a field of the task in place of `$5` in a value, and does not in an alias.
-    return f'value="{shown}" alias="{quoted}"'
+    quoted, shown = _quoted(name), shown_text(name)
+    # An alias is taken to the character, variables or not.
+    return f'value="{shown}"' if shown == quoted else f'value="{shown}" alias="{quoted}"'
+
+
+def _quoted(text: str) -> str:
+    return escape(text, {'"': "&quot;"})

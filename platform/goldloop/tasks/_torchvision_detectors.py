@@ -19,6 +19,8 @@ from torchvision.models import detection, mobilenet_v3_large, resnet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -40,7 +42,7 @@ class DetectorConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         backbone: `resnet18`, `resnet34`, `resnet50` or `mobilenet_v3_large`.
         channels: of the feature pyramid; 256 in the papers, 64 learns quickly on a CPU.
         image_size: side of the square in pixels.
-        keypoints: points of an object, for `keypoint-rcnn`.
+        keypoints: names of an object's points, for `keypoint-rcnn`.
     """
 
     model_type = MODEL_TYPE
@@ -51,14 +53,14 @@ class DetectorConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         backbone: str = "resnet18",
         channels: int = 128,
         image_size: int = 320,
-        keypoints: int = 0,
+        keypoints: Sequence[str] = (),
         **fields: Any,
     ) -> None:
         self.architecture = architecture
         self.backbone = backbone
         self.channels = channels
         self.image_size = image_size
-        self.keypoints = keypoints
+        self.keypoints = list(keypoints)
         super().__init__(**fields)
 
 
@@ -171,24 +173,31 @@ def _two_stage(config: DetectorConfig, backbone: nn.Module, common: Mapping[str,
         "rpn_post_nms_top_n_test": 100,
         "box_batch_size_per_image": 64,
     }
+    classes = (config.num_labels or 0) + 1
     finer = MultiScaleRoIAlign(names, output_size=14, sampling_ratio=2)
-    model: nn.Module
+    # The heads of the papers are as wide as 256 and 512 channels, too dear for a CPU.
+    wide = config.channels
+    model: Any
     if config.architecture == "mask-rcnn":
-        model = detection.MaskRCNN(backbone, (config.num_labels or 0) + 1, mask_roi_pool=finer, **fields)
+        heads = MaskRCNNHeads(wide, (wide,) * 4, 1)
+        model = detection.MaskRCNN(backbone, classes, mask_roi_pool=finer, mask_head=heads, **fields)
+        model.roi_heads.mask_predictor = MaskRCNNPredictor(wide, wide, classes)
     elif config.architecture == "keypoint-rcnn":
         model = detection.KeypointRCNN(
             backbone,
-            (config.num_labels or 0) + 1,
-            num_keypoints=config.keypoints,
+            classes,
             keypoint_roi_pool=finer,
+            keypoint_head=KeypointRCNNHeads(wide, (2 * wide,) * 4),
+            keypoint_predictor=KeypointRCNNPredictor(2 * wide, len(config.keypoints)),
             **fields,
         )
     elif config.architecture == "faster-rcnn":
-        model = detection.FasterRCNN(backbone, (config.num_labels or 0) + 1, **fields)
+        model = detection.FasterRCNN(backbone, classes, **fields)
     else:
         known = ", ".join(Architecture.__args__)  # type: ignore[attr-defined]
         raise ValueError(f"no architecture {config.architecture!r}; there is {known}")
-    return model
+    made: nn.Module = model
+    return made
 
 
 def _pyramid(name: str, channels: int) -> BackboneWithFPN:

@@ -197,7 +197,9 @@ class ObjectDetection(ClassesTask[list[Box]]):
         if row.get("boxes") is None:
             return prepared
         places = [enclosing(box) for box in self.from_row(row)]
-        points = into_square(numpy.array(places, dtype=numpy.float64).reshape(-1, 2, 2), frame)
+        # Of a turned box that sticks out of the image, networks learn what is in it.
+        points = numpy.array(places, dtype=numpy.float64).reshape(-1, 2, 2).clip(0, frame[4:6])
+        points = into_square(points, frame)
         labels = [box["label"] for box in row["boxes"]]
         return {
             **prepared,

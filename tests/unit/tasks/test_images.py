@@ -269,6 +269,17 @@ def test_image_settings_are_read_in_each_form_that_checkpoints_have(tmp_path, co
     assert settings["std"] == [0.4, 0.5, 0.6]
 
 
+def test_a_mean_that_a_checkpoint_does_not_use_is_not_used(tmp_path):
+    image_model(tiny("resnet"), ["a", "b"], None).network.save_pretrained(tmp_path)
+    content = {"do_normalize": False, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+
+    model = image_model(tmp_path, ["a", "b"], None)
+
+    pixels = torch.full((1, 3, 4, 4), 51, dtype=torch.uint8)
+    assert normalize_pixels(pixels, model.processor) == pytest.approx(0.2)
+
+
 def test_unreadable_image_settings_are_told(tmp_path):
     image_model(tiny("resnet"), ["a", "b"], None).network.save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text("{")

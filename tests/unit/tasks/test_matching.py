@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from goldloop.tasks._geometry import box_overlaps
 from goldloop.tasks._matching import agreement, consensus, counted, matched, per_class
@@ -65,3 +67,35 @@ def test_objects_are_counted_in_words():
     assert counted([]) == "nothing"
     assert counted(["a", "b", "a"]) == "2 a, 1 b"
     assert counted(list("abcdefg")).endswith(", ...")
+
+
+places = st.integers(0, 30)
+answers = st.lists(st.builds(box, places, st.sampled_from("ab"), st.floats(1, 20)), max_size=5)
+LAW = settings(deadline=None, max_examples=60)
+
+
+@LAW
+@given(answers, answers)
+def test_agreement_is_symmetric_and_whole_only_between_equal_answers(one, other):
+    value = agreement(one, other, box_overlaps)
+
+    assert 0 <= value <= 1
+    assert value == agreement(other, one, box_overlaps)
+    assert agreement(one, one, box_overlaps) == 1
+    assert (value == 1) == (one == other)
+
+
+@LAW
+@given(st.lists(answers, min_size=1, max_size=3), st.sampled_from(["majority", "unanimous"]))
+def test_consensus_depends_on_no_order_and_one_answer_is_its_own(several, policy):
+    results = [
+        consensus(order, policy, box_overlaps, 0.5, merged) for order in itertools.permutations(several)
+    ]
+
+    assert all(result == results[0] for result in results)
+    assert consensus(several[:1], policy, box_overlaps, 0.5, merged) == several[0]
+    assert consensus([several[0]] * 3, policy, box_overlaps, 0.5, merged) == several[0]
+
+
+def merged(boxes):
+    return min(boxes, key=repr)
