@@ -29,10 +29,12 @@ Problem = Literal["single_label_classification", "multi_label_classification", "
 
 def class_fields(classes: Sequence[str], problem: Problem = "single_label_classification") -> dict[str, Any]:
     """The fields of a transformers configuration that hold a network's outputs by name."""
+    # Transformers refuses to choose between fewer than two classes; a detector of one does not choose.
+    chosen = None if problem == "single_label_classification" and len(classes) < 2 else problem
     return {
         "id2label": dict(enumerate(classes)),
         "label2id": {name: number for number, name in enumerate(classes)},
-        "problem_type": problem,
+        "problem_type": chosen,
     }
 
 

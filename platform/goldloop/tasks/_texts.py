@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
-from goldloop.tasks._checkpoints import Checkpoint, folder_of, fresh_config, fresh_network, read_network
+from goldloop.tasks._checkpoints import (
+    Checkpoint,
+    Problem,
+    folder_of,
+    fresh_config,
+    fresh_network,
+    read_network,
+)
 from goldloop.tasks.base import Model
 
 if TYPE_CHECKING:
@@ -24,6 +31,9 @@ _HEAD = "AutoModelForSequenceClassification"
 _SETTINGS = {"max_length", "classes"}
 _VOCABULARY = 4000
 _SPECIAL = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+_FORMS = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
+_WRITING = {"pad_token": "[PAD]", "bos_token": "[BOS]", "eos_token": "[EOS]"}
+_FORMS_OF_WRITING = ("$A [EOS]", "$A [EOS] $B:1 [EOS]:1")
 _TOKENIZER_FILES = {"tokenizer.json", "vocab.txt", "vocab.json", "tekken.json"}
 _MULTIPLE = 8
 
@@ -33,8 +43,18 @@ def text_model(
     classes: Sequence[str],
     texts: Sequence[str],
     settings: Mapping[str, Any] | None,
+    problem: Problem = "single_label_classification",
+    head: str = _HEAD,
 ) -> Model:
-    """A text classifier; `Task.model` says what the arguments mean.
+    """A text classifier, of whole texts or of tokens; `Task.model` says what the arguments mean.
+
+    Args:
+        checkpoint: a folder, a hub id, or what to make a fresh network from.
+        classes: the network's outputs by name.
+        texts: what a fresh network's tokenizer is learned from.
+        settings: what a recipe sets, or a saved model's own.
+        problem: what the outputs mean.
+        head: the auto class of transformers.
 
     Raises:
         ModelError: the checkpoint cannot be loaded, or does not fit, or there are no texts to learn from.
@@ -44,12 +64,12 @@ def text_model(
     if unknown:
         raise ModelError("a text model has no such setting", found=", ".join(unknown))
     if isinstance(checkpoint, Mapping):
-        tokenizer = learn_tokenizer(texts, _vocabulary_size(checkpoint))
-        network = fresh_network(_HEAD, _fitting_config(checkpoint, classes, tokenizer))
+        tokenizer = learn_tokenizer(texts, vocabulary_size(checkpoint))
+        network = fresh_network(head, _fitting_config(checkpoint, classes, tokenizer, problem))
     else:
         folder = folder_of(checkpoint)
-        tokenizer = _read_tokenizer(folder)
-        network = read_network(_HEAD, folder, classes, exact="classes" in chosen)
+        tokenizer = read_tokenizer(folder)
+        network = read_network(head, folder, classes, exact="classes" in chosen, problem=problem)
     config: Any = network.config
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
@@ -57,8 +77,16 @@ def text_model(
     return Model(network, tokenizer, {"max_length": length, "classes": list(classes)})
 
 
-def learn_tokenizer(texts: Sequence[str], vocabulary_size: int = _VOCABULARY) -> Any:
+def learn_tokenizer(
+    texts: Sequence[str], vocabulary_size: int = _VOCABULARY, *, reversible: bool = False
+) -> Any:
     """A tokenizer with at most `vocabulary_size` tokens; the same texts give the same one.
+
+    Args:
+        texts: what it learns from.
+        vocabulary_size: special tokens and the 256 bytes included.
+        reversible: for networks that write: every text comes back from its tokens as it was, and ends with
+            an end token. Otherwise texts lose their case, and stand between two special tokens.
 
     Raises:
         ModelError: no texts, or a vocabulary too small for the 256 bytes.
@@ -72,44 +100,55 @@ def learn_tokenizer(texts: Sequence[str], vocabulary_size: int = _VOCABULARY) ->
             where="from-config",
             remedy="Label more items, or train from a checkpoint that has its own tokenizer",
         )
-    if vocabulary_size < 256 + len(_SPECIAL):
+    special = _WRITING if reversible else _SPECIAL
+    if vocabulary_size < 256 + len(special):
         raise ModelError(
             "the vocabulary is too small",
             where="from-config",
             found=f"vocab_size {vocabulary_size}",
-            expected=f"at least {256 + len(_SPECIAL)}",
+            expected=f"at least {256 + len(special)}",
         )
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    if not reversible:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=not reversible)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,
         min_frequency=2,
-        special_tokens=list(_SPECIAL.values()),
+        special_tokens=list(special.values()),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(sorted(texts), trainer)
-    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = ("[EOS]",) if reversible else ("[CLS]", "[SEP]")
+    single, pair = _FORMS_OF_WRITING if reversible else _FORMS
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(token, tokenizer.token_to_id(token)) for token in names]
+    )
     wrapper: Any = PreTrainedTokenizerFast
-    return wrapper(tokenizer_object=tokenizer, **_SPECIAL)
+    # A text that says `[EOS]` itself must not end there.
+    kept = {"split_special_tokens": True, "clean_up_tokenization_spaces": False} if reversible else {}
+    return wrapper(tokenizer_object=tokenizer, **special, **kept)
 
 
-def _vocabulary_size(checkpoint: Mapping[str, Any]) -> int:
+def vocabulary_size(checkpoint: Mapping[str, Any]) -> int:
+    """How many tokens a `from-config` wants."""
     size = (checkpoint.get("from-config") or {}).get("vocab_size", _VOCABULARY)
     if not isinstance(size, int):
         raise ModelError("vocab_size is no whole number", where="from-config", found=repr(size))
     return size
 
 
-def _fitting_config(checkpoint: Mapping[str, Any], classes: Sequence[str], tokenizer: Any) -> Any:
+def _fitting_config(
+    checkpoint: Mapping[str, Any], classes: Sequence[str], tokenizer: Any, problem: Problem
+) -> Any:
     """The configuration with the tokenizer's own size and special tokens."""
     chosen = {**(checkpoint.get("from-config") or {}), "vocab_size": len(tokenizer)}
     return fresh_config(
         {"from-config": chosen},
         classes,
+        problem=problem,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.cls_token_id,
         cls_token_id=tokenizer.cls_token_id,
@@ -118,7 +157,12 @@ def _fitting_config(checkpoint: Mapping[str, Any], classes: Sequence[str], token
     )
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder, with a padding token.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
     from transformers import AutoTokenizer
 
     # Without any of these transformers answers with a tokenizer that knows no word.

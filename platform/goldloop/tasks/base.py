@@ -121,7 +121,7 @@ class Task(Plugin, Generic[T]):
     metric: ClassVar[str]
     """The figure of `score` that chooses between models; higher is better."""
     suggested_checkpoint: ClassVar[str]
-    """A checkpoint of the Hub to start from: what `goldloop init` proposes."""
+    """A checkpoint of the Hub to start from: what `goldloop init` proposes; empty where there is none."""
     small_network: ClassVar[Mapping[str, Any]]
     """A `from-config` that trains on a CPU without a download."""
     takes_label_smoothing: ClassVar[bool] = True
@@ -155,6 +155,13 @@ class Task(Plugin, Generic[T]):
         Args:
             item: what is to be annotated.
             address: where a browser finds the item's image; None for a text.
+        """
+
+    def check(self, item: Item) -> None:
+        """Refuse an item that the task cannot ask about; by default none of its modality is.
+
+        Raises:
+            ItemError: says what the item should be.
         """
 
     @abstractmethod
@@ -203,6 +210,10 @@ class Task(Plugin, Generic[T]):
     def consensus(self, targets: Sequence[T], policy: ConsensusPolicy) -> T | None:
         """The answer that several annotators give together; None where the policy finds none."""
 
+    def training_texts(self, rows: datasets.Dataset) -> Sequence[str]:
+        """What a from-config model learns its tokenizer from: of a text task, the training split's texts."""
+        return list(rows["text"][:]) if self.modality == "text" else ()
+
     @abstractmethod
     def model(
         self,
@@ -216,7 +227,7 @@ class Task(Plugin, Generic[T]):
         Args:
             checkpoint: a local folder or a hub id; or `{"from-config": {...}}`, a transformers
                 configuration with its `model_type`, for a network with fresh weights.
-            texts: training texts, from which a from-config text model learns its tokenizer.
+            texts: `training_texts`, from which a from-config model learns its tokenizer.
             settings: the `Model.settings` of a saved model, or what a recipe sets (`image_size`,
                 `max_length`).
 

@@ -32,9 +32,9 @@ class EarlyStopping(BaseModel):
 
 
 class Lora(BaseModel):
-    """Train small matrices beside a network's own, which stay as they are: less memory, a model of the same size.
+    """Train small matrices beside a network's own, which stay as they are: it takes less memory.
 
-    For the kinds of task whose answer is a text.
+    The model is an ordinary one in the end. For the kinds of task whose answer is a text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
