@@ -112,7 +112,7 @@ def _text(name: str, kind: str, path: Path, source: str | None, fields: Mapping[
         path=path,
         source=source,
         task="\n".join(f"  {field}: {_flow(value)}" for field, value in fields.items() if field != "kind"),
-        checkpoint=task.suggested_checkpoint,
+        checkpoint=task.suggested_checkpoint or _flow({"from-config": dict(task.small_network)}),
         fresh=_flow({"from-config": dict(task.small_network)}),
         metric=task.metric,
     )

@@ -97,7 +97,7 @@ def pull(
             if skip_unchanged and mark is not None and done is not None:
                 progress.say("pull: the sources have not changed")
                 return balance(connection, recipe.name, "pull")
-        intake = Intake(workspace.media, task.modality, task.parse)
+        intake = Intake(workspace.media, task.modality, task.parse, task.check)
         intake.read(sources, progress)
         books = intake.store(workspace.engine, recipe.name, inputs)
     progress.say(f"pull: {books}")

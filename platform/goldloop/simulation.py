@@ -92,6 +92,8 @@ class _Memory:
         self._items = items
         distinct = {json.dumps(item.label, sort_keys=True): item.label for item in items.values()}
         self._answers: Sequence[Any] = [distinct[text] for text in sorted(distinct)]
+        parts = [part for answer in self._answers if isinstance(answer, list) for part in answer]
+        self._answers_are_names = bool(parts) and all(isinstance(part, str) for part in parts)
 
     def answer(self, key: str, wrong: bool, chance: random.Random) -> list[dict[str, Any]] | None:
         """The true answer to an item, or a wrong one; None where the truth is not known."""
@@ -101,7 +103,13 @@ class _Memory:
         return self._task.encode(self._mistake(item.label, chance) if wrong else item.label, item)
 
     def _mistake(self, target: Any, chance: random.Random) -> Any:
-        """A wrong answer: one thing overlooked where the answer is many, else another item's answer."""
+        """A wrong answer: one thing overlooked where the answer is many, else another item's answer.
+
+        What another saw in another picture or text has no place in this one, so where nothing is to be seen
+        the answer stays right; names alone may be taken from anywhere.
+        """
+        if isinstance(target, list) and not target and self._answers_are_names:
+            return chance.choice([other for other in self._answers if other])
         if isinstance(target, list):
             overlooked = chance.randrange(len(target)) if target else 0
             return [thing for number, thing in enumerate(target) if number != overlooked]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +42,21 @@ def server(workspace: Workspace) -> Iterator[EmbeddedServer]:
 def label_studio(server: EmbeddedServer) -> Access:
     """How to reach it; started again if a test stopped it."""
     return server.up()
+
+
+@pytest.fixture(scope="module")
+def page(server: EmbeddedServer) -> Iterator[Any]:
+    """A page of a real browser, logged in."""
+    from playwright.sync_api import sync_playwright
+
+    access, chromium = server.up(), shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(f"{access.url}/user/login")
+        page.fill("input[name=email]", server.login.username)
+        page.fill("input[name=password]", server.login.password.get_secret_value())
+        page.click("button[type=submit]")
+        page.wait_for_load_state("networkidle")
+        yield page
+        browser.close()

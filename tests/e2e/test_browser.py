@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,9 @@ from goldloop.progress import Silent
 from goldloop.recipe import Recipe, parse
 from goldloop.tasks import tasks
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 
 ODD = 'Ünïcode \N{PILE OF POO}, <b>not bold</b> & "quoted"'
-
-
-@pytest.fixture(scope="module")
-def page(server) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    access = server.up()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{access.url}/user/login")
-        page.fill("input[name=email]", server.login.username)
-        page.fill("input[name=password]", server.login.password.get_secret_value())
-        page.click("button[type=submit]")
-        page.wait_for_load_state("networkidle")
-        yield page
-        browser.close()
 
 
 def _suggested(recipe: Recipe, workspace, answer: str) -> tuple[int, int]:

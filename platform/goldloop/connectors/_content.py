@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from goldloop.records import Item, content_key
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 TEXT_EXTENSIONS = frozenset({".txt", ".md"})
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+_WITHOUT_QUERY = frozenset({"file", "local", "memory", "s3", "s3a", "gs", "gcs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,7 @@ def text_item(text: str, uri: str, group: str | None, metadata: Mapping[str, Any
     Raises:
         ItemError: blank, too large, or with characters that neither a database nor a browser can keep.
     """
-    if not text.strip():
-        raise ItemError("the text is empty" if not text else "the text is blank")
-    if "\0" in text:
-        raise ItemError("the text has a NUL character", found=f"at offset {text.index(chr(0))}")
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise ItemError("the text has half a surrogate pair", found=f"at offset {error.start}") from error
+    encoded = _checked(text)
     if len(encoded) > limits.text_megabytes * 1e6:
         raise ItemError(
             "the text is too large",
@@ -105,10 +101,45 @@ def text_item(text: str, uri: str, group: str | None, metadata: Mapping[str, Any
     )
 
 
+def joined_texts(texts: Sequence[str]) -> str:
+    """The text of an item that is made of several: a JSON array, always in the same form.
+
+    Raises:
+        ItemError: one of them is blank, or has characters that neither a database nor a browser can keep.
+    """
+    for text in texts:
+        # JSON would hide them in escapes.
+        _checked(text)
+    return json.dumps(list(texts), ensure_ascii=False)
+
+
+def _checked(text: str) -> bytes:
+    """A text in UTF-8, once it is sure that there is something in it and that all can be kept."""
+    if not text.strip():
+        raise ItemError("the text is empty" if not text else "the text is blank")
+    if "\0" in text:
+        raise ItemError("the text has a NUL character", found=f"at offset {text.index(chr(0))}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ItemError("the text has half a surrogate pair", found=f"at offset {error.start}") from error
+
+
 def without_secrets(uri: str) -> str:
-    """An address without user, password and query: signatures and tokens live there."""
-    uri = re.sub(r"(?<=://)[^/@]*@", "", uri)
-    return uri.partition("?")[0] if "://" in uri else uri
+    """An address, or a message with some in it, without users, passwords and queries: tokens live there.
+
+    In a path of this machine or of an object store a question mark is a sign like others.
+    """
+    uri = re.sub(r"(?<=://)[^/\s]*@", "", uri)
+    for address in _ADDRESS.finditer(uri):
+        if address["scheme"].lower() not in _WITHOUT_QUERY:
+            return uri[: address.end()] + uri[address.end() :].partition("?")[0]
+    return uri
+
+
+def printable(text: str) -> str:
+    """A text that any database takes: what is no character, such as a byte in a file name, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _look(content: bytes, megapixels: float) -> tuple[str, int, int, int]:

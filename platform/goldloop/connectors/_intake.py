@@ -12,7 +12,7 @@ from goldloop.catalog import stages
 from goldloop.catalog.content import replace_content
 from goldloop.catalog.ledger import Balance, write_books
 from goldloop.connectors.base import Connector
-from goldloop.errors import AnnotationError
+from goldloop.errors import AnnotationError, ItemError
 from goldloop.media import MediaStore
 from goldloop.progress import Progress
 from goldloop.records import Item, Modality, Outcome, Quarantined
@@ -28,12 +28,20 @@ class Intake:
         media: where images are kept.
         modality: what the task can work on.
         parse: the task's reading of a label that a source knows; raises AnnotationError.
+        check: refuses items that the task cannot ask about; raises ItemError.
     """
 
-    def __init__(self, media: MediaStore, modality: Modality, parse: Callable[[Any, Item], Any]) -> None:
+    def __init__(
+        self,
+        media: MediaStore,
+        modality: Modality,
+        parse: Callable[[Any, Item], Any],
+        check: Callable[[Item], None] = lambda _item: None,
+    ) -> None:
         self._media = media
         self._modality = modality
         self._parse = parse
+        self._check = check
         self._items: dict[str, Item] = {}
         self._seen: dict[str, tuple[str, str]] = {}
         self._outcomes: list[Outcome] = []
@@ -68,8 +76,9 @@ class Intake:
             reason = f"this is {entry.modality}, the task works on {self._modality}"
             return Outcome(subject=subject, outcome="quarantined", reason=reason)
         try:
+            self._check(entry)
             label = None if entry.label is None else self._parse(entry.label, entry)
-        except AnnotationError as error:
+        except (AnnotationError, ItemError) as error:
             return Outcome(subject=subject, outcome="quarantined", reason=str(error))
         self._seen[entry.uri] = (entry.key, source)
         first = self._items.get(entry.key)

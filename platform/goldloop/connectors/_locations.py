@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-from goldloop.connectors._content import without_secrets
+from goldloop.connectors._content import printable, without_secrets
 from goldloop.errors import ItemError, PluginError, SourceError
 
 _EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
@@ -36,7 +38,7 @@ class Location:
             SourceError: it cannot be listed.
         """
         try:
-            if any(character in self.path for character in "*?["):
+            if self._is_glob():
                 found = self.system.glob(self.path, detail=True)
             else:
                 found = self.system.find(self.path, detail=True)
@@ -47,6 +49,11 @@ class Location:
             raise self.failure(error) from error
         self.listing = {path: info for path, info in found.items() if info.get("type") != "directory"}
         return list(self.listing)
+
+    def _is_glob(self) -> bool:
+        # A folder of this machine may well be called `photos [2024]`.
+        has_signs = any(character in self.path for character in "*?[")
+        return has_signs and not (self.is_local and os.path.lexists(self.path))
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
@@ -91,10 +98,30 @@ class Location:
             return path
         return path if "://" in path else str(self.system.unstrip_protocol(path))
 
-    def beside(self, name: str) -> str:
-        """The path of a file named relative to this one."""
-        if "://" in name:
-            return str(self.system._strip_protocol(name))
+    def shown(self, path: str) -> str:
+        """The address of a path as it may be kept and told: without secrets, and with characters only."""
+        return printable(without_secrets(self.uri(path)))
+
+    def read_beside(self, name: str) -> bytes:
+        """The bytes of a file that is named relative to this one, or by an address of any kind.
+
+        Raises:
+            ItemError: it cannot be read, or a file from elsewhere names one of this machine.
+            PluginError: the driver for the address is not installed.
+        """
+        if "://" not in name:
+            return self.read(self._beside(name))
+        try:
+            other = locate(name)
+        except SourceError as error:
+            raise ItemError(error.problem, found=error.found) from error
+        if other.is_local and not self.is_local:
+            raise ItemError("a file from elsewhere names one of this machine", found=name)
+        return other.read(other.path)
+
+    def _beside(self, name: str) -> str:
+        if "://" in self.path:
+            return urljoin(self.path, name)
         return name if name.startswith("/") else posixpath.join(posixpath.dirname(self.path), name)
 
     def failure(self, error: Exception) -> SourceError:
@@ -125,6 +152,12 @@ def locate(url: str) -> Location:
     except ValueError as error:
         raise SourceError("unknown kind of address", where=without_secrets(url), found=str(error)) from error
     return Location(system, path, url)
+
+
+def extension_of(path: str) -> str:
+    """The extension of a path in lower case, with its dot; the query of a web address is none of it."""
+    name = path.partition("?")[0] if "://" in path else path
+    return posixpath.splitext(name)[1].lower()
 
 
 def file_mark(info: dict[str, Any]) -> str:

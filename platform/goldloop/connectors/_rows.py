@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import io
 import json
-import posixpath
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date, time
 from typing import IO, Any
 
-from goldloop.connectors._locations import Location
-from goldloop.errors import SourceError
+from goldloop.connectors._locations import Location, extension_of
+from goldloop.errors import GoldloopError, SourceError
 
 _LONGEST_FIELD = 2**27
 _ROWS_AT_ONCE = 1_000
@@ -45,8 +48,10 @@ def read_rows(location: Location) -> Iterator[Row | Unreadable]:
     Raises:
         SourceError: it cannot be opened, or is of no kind that is read.
     """
-    name, packed = posixpath.splitext(location.path.lower())
-    extension = posixpath.splitext(name)[1] if packed == ".gz" else packed
+    extension = extension_of(location.path)
+    packed = extension == ".gz"
+    if packed:
+        extension = extension_of(location.path[: location.path.lower().rindex(".gz")])
     readers: dict[str, Any] = {
         ".csv": _csv,
         ".tsv": _tsv,
@@ -56,15 +61,22 @@ def read_rows(location: Location) -> Iterator[Row | Unreadable]:
     }
     if extension not in readers:
         raise SourceError(
-            "not a kind of table that is read", where=location.path, expected=", ".join(sorted(readers))
+            "not a kind of table that is read",
+            where=location.shown(location.path),
+            expected=", ".join(sorted(readers)),
         )
     try:
-        with location.system.open(location.path, "rb") as opened:
-            file = gzip.GzipFile(fileobj=opened) if packed == ".gz" else opened
+        with ExitStack() as opened:
+            file = opened.enter_context(location.system.open(location.path, "rb"))
+            if packed:
+                file = opened.enter_context(gzip.GzipFile(fileobj=file))
             yield from readers[extension](file, location)
+    except GoldloopError:
+        raise
     except FileNotFoundError as error:
-        raise SourceError("no file is there", where=location.uri(location.path)) from error
-    except OSError as error:
+        raise SourceError("no file is there", where=location.shown(location.path)) from error
+    except Exception as error:
+        # Drivers raise what their services do, and a cut archive EOFError or zlib.error.
         raise location.failure(error) from error
 
 
@@ -74,21 +86,30 @@ def _csv(file: IO[bytes], location: Location, delimiter: str = ",") -> Iterator[
     try:
         columns = tuple(next(reader, ()))
     except csv.Error as error:
-        raise SourceError("this is no CSV", where=location.path, found=str(error)) from error
+        where = location.shown(location.path)
+        raise SourceError("this is no CSV", where=where, found=str(error)) from error
     _check_header(columns, location)
     number = 0
     while True:
+        first = reader.line_num + 1
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Unreadable(reader.line_num, f"the row cannot be read: {error}")
+            yield Unreadable(reader.line_num, _why_unreadable(error, first, reader.line_num))
+            number += 1
             continue
         if not values:
             continue
         number += 1
         yield _record(values, columns, number - 1, reader.line_num)
+
+
+def _why_unreadable(error: csv.Error, first: int, last: int) -> str:
+    if "unexpected end of data" in str(error):
+        return f"a quote in the row that begins on line {first} is never closed: all to line {last} is lost"
+    return f"the row cannot be read: {error}"
 
 
 def _tsv(file: IO[bytes], location: Location) -> Iterator[Row | Unreadable]:
@@ -112,29 +133,29 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
 
 def _check_header(columns: tuple[str, ...], location: Location) -> None:
     if not columns:
-        raise SourceError("the table is empty", where=location.uri(location.path))
+        raise SourceError("the table is empty", where=location.shown(location.path))
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise SourceError(
-            "two columns have one name", where=location.uri(location.path), found=", ".join(twice)
+            "two columns have one name", where=location.shown(location.path), found=", ".join(twice)
         )
 
 
 def _jsonl(file: IO[bytes], location: Location) -> Iterator[Row | Unreadable]:
-    number = 0
+    number = -1
     for line, content in enumerate(file, start=1):
         if not content.strip():
             continue
+        number += 1
         try:
             values = json.loads(content.decode("utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield Unreadable(line, f"the line is not JSON: {error}")
             continue
         if not isinstance(values, dict):
             yield Unreadable(line, f"the line is no JSON object but {type(values).__name__}")
             continue
-        yield Row(number, line, values, tuple(values) if number == 0 else None)
-        number += 1
+        yield Row(number, line, values, None)
 
 
 def _parquet(file: IO[bytes], location: Location) -> Iterator[Row | Unreadable]:
@@ -150,4 +171,23 @@ def _parquet(file: IO[bytes], location: Location) -> Iterator[Row | Unreadable]:
                 yield Row(number, number, values, columns)
                 number += 1
     except pyarrow.ArrowException as error:
-        raise SourceError("this is no Parquet file", where=location.path, found=str(error)) from error
+        where = location.shown(location.path)
+        raise SourceError("this is no Parquet file", where=where, found=str(error)) from error
+
+
+def json_value(value: Any) -> Any:
+    """What a row holds as the JSON value that says it best: dates in ISO 8601, decimals as they are written.
+
+    What is no number (NaN, infinite) is None; bytes are base64.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): json_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(part) for part in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

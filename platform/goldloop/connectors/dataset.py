@@ -93,7 +93,8 @@ class Dataset(Connector):
         location = locate(self.config.url)
         digest = hashlib.sha256()
         for path in sorted(location.find()):
-            digest.update(f"{path}\0{file_mark(location.listing[path])}\0".encode())
+            mark = f"{path}\0{file_mark(location.listing[path])}\0"
+            digest.update(mark.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def _entry(self, entry: Sample | Quarantined, location: Location) -> Item | Quarantined:

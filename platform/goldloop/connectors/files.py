@@ -24,7 +24,7 @@ from goldloop.connectors._content import (
     text_item,
     without_secrets,
 )
-from goldloop.connectors._locations import Location, file_mark, locate
+from goldloop.connectors._locations import Location, extension_of, file_mark, locate
 from goldloop.connectors.base import Connector, ConnectorConfig, KnownLabel
 from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined
@@ -82,7 +82,8 @@ class Files(Connector):
         location = locate(self.config.url)
         digest = hashlib.sha256()
         for path in self._paths(location):
-            digest.update(f"{path}\0{file_mark(location.listing[path])}\0".encode())
+            mark = f"{path}\0{file_mark(location.listing[path])}\0"
+            digest.update(mark.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def _paths(self, location: Location) -> list[str]:
@@ -102,18 +103,20 @@ class Files(Connector):
         return paths[: self.config.limit]
 
     def _read(self, location: Location, path: str) -> Item | Quarantined:
-        uri = without_secrets(location.uri(path))
+        uri = location.shown(path)
         folder = posixpath.dirname(path)
         try:
-            extension = posixpath.splitext(path)[1].lower()
+            extension = extension_of(path)
             if extension not in IMAGE_EXTENSIONS | TEXT_EXTENSIONS:
                 raise ItemError(
                     "not a kind of file that is read",
                     found=extension or "no extension",
                     expected=", ".join(sorted(IMAGE_EXTENSIONS | TEXT_EXTENSIONS)),
                 )
+            if location.listing[path].get("type") == "other":
+                raise ItemError("not a regular file", found="a pipe, socket or device")
             content = location.read(path)
-            group = location.uri(folder) if self.config.group == "folder" else None
+            group = location.shown(folder) if self.config.group == "folder" else None
             if extension in TEXT_EXTENSIONS:
                 item = text_item(decode_text(content), uri, group, {}, self._limits)
             else:
@@ -137,5 +140,7 @@ def _nearest(url: str) -> str:
     part = Path(url.partition("*")[0])
     existing = next(folder for folder in (part, *part.absolute().parents) if folder.is_dir())
     inside = sorted(path.name for path in existing.iterdir() if not path.name.startswith("."))
+    if part.is_dir():
+        return f"Nothing in {existing.absolute()} fits"
     near = difflib.get_close_matches(part.name, inside, n=1)
     return f"Did you mean {existing / near[0]}?" if near else f"Look in {existing.absolute()}"

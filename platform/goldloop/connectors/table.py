@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from goldloop.connectors._content import Limits, image_item, text_item, without_secrets
+from goldloop.connectors._content import Limits, image_item, joined_texts, printable, text_item
 from goldloop.connectors._locations import Location, locate
-from goldloop.connectors._rows import Row, Unreadable, read_rows
+from goldloop.connectors._rows import Row, Unreadable, json_value, read_rows
 from goldloop.connectors.base import Connector, ConnectorConfig, KnownLabel
 from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined
@@ -30,8 +30,9 @@ class Table(Connector):
         label: KnownLabel | None = None
         url: str = Field(min_length=1)
         """A .csv, .tsv, .jsonl or .parquet file; the first three also as .gz."""
-        text: str | None = None
-        """The column with the text."""
+        text: str | tuple[str, ...] | None = None
+        """The column with the text; or a list of columns whose texts are judged together, such as
+        `[premise, hypothesis]`: the item's text is then a JSON array of theirs."""
         image: str | None = None
         """The column with an image's path, relative to the table's folder, or address."""
         id: str | None = None
@@ -46,7 +47,14 @@ class Table(Connector):
         def _has_content(self) -> Table.Config:
             if (self.text is None) == (self.image is None):
                 raise ValueError("name the column of the content: `text: COLUMN` or `image: COLUMN`")
+            if isinstance(self.text, tuple) and len(self.text) < 2:
+                raise ValueError("a list of columns has two or more: `text: [COLUMN, COLUMN]`")
             return self
+
+        @property
+        def texts(self) -> tuple[str, ...]:
+            """The columns with text."""
+            return (self.text,) if isinstance(self.text, str) else self.text or ()
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -61,16 +69,22 @@ class Table(Connector):
     @override
     def items(self) -> Iterator[Item | Quarantined]:
         location = locate(self.config.url)
-        address = without_secrets(location.uri(location.path))
+        address = location.shown(location.path)
         seen: set[bytes] = set()
+        unseen, found = set(self._columns()), ""
         empty = True
         for row in islice(read_rows(location), self.config.limit):
-            if empty:
-                self._check_columns(row, address)
-                empty = False
+            empty = False
+            if unseen and isinstance(row, Row):
+                found = found or ", ".join(row.values)
+                unseen -= row.values.keys()
+                if unseen and row.columns is not None:
+                    break
             yield self._entry(row, location, address, seen)
         if empty:
             raise SourceError("the table has no rows", where=address)
+        if found:
+            self._check_columns(unseen, found, address)
 
     @override
     def fingerprint(self) -> str | None:
@@ -78,28 +92,31 @@ class Table(Connector):
         location = locate(self.config.url)
         if self.config.image is not None:
             return None
-        if not location.find():
-            raise SourceError("no file is there", where=without_secrets(self.config.url))
-        return hashlib.sha256(location.read(location.path)).hexdigest()
+        try:
+            with location.system.open(location.path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError as error:
+            raise SourceError("no file is there", where=location.shown(location.path)) from error
+        except Exception as error:
+            # Drivers raise what their services do: OSError, ClientError, HTTP errors.
+            raise location.failure(error) from error
 
-    def _check_columns(self, row: Row | Unreadable, address: str) -> None:
-        if isinstance(row, Unreadable) or row.columns is None:
-            return
-        label = self.config.label
-        wanted = [
-            self.config.text,
-            self.config.image,
-            self.config.id,
-            self.config.group,
-            *self.config.metadata,
-        ]
-        for column in [*wanted, label.origin if label else None]:
-            if column is not None and column not in row.columns:
-                near = difflib.get_close_matches(column, row.columns, n=1)
+    def _columns(self) -> list[str]:
+        """The columns that the recipe names."""
+        config = self.config
+        label = config.label.origin if config.label else None
+        named = [*config.texts, config.image, config.id, config.group, *config.metadata, label]
+        return [column for column in named if column is not None]
+
+    def _check_columns(self, unseen: set[str], found: str, address: str) -> None:
+        """Refuse a table in which no row has a column that the recipe names."""
+        for column in self._columns():
+            if column in unseen:
+                near = difflib.get_close_matches(column, found.split(", "), n=1)
                 raise SourceError(
                     f"the table has no column {column!r}",
                     where=address,
-                    found=", ".join(row.columns),
+                    found=found,
                     remedy=f"Did you mean {near[0]!r}?" if near else None,
                 )
 
@@ -108,9 +125,12 @@ class Table(Connector):
     ) -> Item | Quarantined:
         if isinstance(row, Unreadable):
             return Quarantined(uri=f"{address}#line-{row.line}", reason=row.reason)
-        name = row.number if self.config.id is None else row.values.get(self.config.id)
+        name = row.number if self.config.id is None else _name(row.values.get(self.config.id))
+        if name is None:
+            reason = f"the row has no {self.config.id!r} that tells it from others"
+            return Quarantined(uri=f"{address}#line-{row.line}", reason=reason)
         uri = f"{address}#{name}"
-        digest = hashlib.sha256(str(name).encode("utf-8", "surrogatepass")).digest()[:16]
+        digest = hashlib.sha256(uri.encode()).digest()[:16]
         if digest in seen:
             reason = f"a row before it has the {self.config.id} {name!r} too; ids tell rows apart"
             return Quarantined(uri=f"{uri}@line-{row.line}", reason=reason)
@@ -122,25 +142,32 @@ class Table(Connector):
 
     def _item(self, values: Mapping[str, Any], uri: str, location: Location) -> Item:
         config = self.config
-        group = None if config.group is None else _text(values.get(config.group))
-        metadata = {name: values.get(name) for name in config.metadata}
+        group = None if config.group is None else _name(values.get(config.group))
+        metadata = {name: json_value(values.get(name)) for name in config.metadata}
         if config.text is not None:
-            text = values.get(config.text)
-            if not isinstance(text, str):
-                raise ItemError(
-                    "the text is no text" if text is not None else "the text is missing", found=text
-                )
+            texts = [_text_in(values, column) for column in config.texts]
+            text = texts[0] if isinstance(config.text, str) else joined_texts(texts)
             item = text_item(text, uri, group, metadata, self._limits)
         else:
             path = values.get(config.image)
             if not isinstance(path, str) or not path:
                 raise ItemError("the image's path is missing", found=repr(path))
-            item = image_item(location.read(location.beside(path)), uri, group, metadata, self._limits)
-        label = None if config.label is None else values.get(config.label.origin)
+            item = image_item(location.read_beside(path), uri, group, metadata, self._limits)
+        label = None if config.label is None else json_value(values.get(config.label.origin))
         if label is None or label == "" or config.label is None:
             return item
         return replace(item, label=label, label_use=config.label.use)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+def _text_in(values: Mapping[str, Any], column: str) -> str:
+    text = values.get(column)
+    if not isinstance(text, str):
+        problem = "the text is missing" if text is None else "the text is no text"
+        raise ItemError(problem, where=f"column {column!r}", found=repr(text)[:80])
+    return text
+
+
+def _name(value: Any) -> str | None:
+    """What tells rows or groups apart, as a text; None where there is nothing."""
+    value = json_value(value)
+    return None if value is None or value == "" else printable(str(value))

@@ -37,7 +37,7 @@ class TableConfig(FormatConfig):
 
     text: str = "text"
     texts: tuple[str, ...] = ()
-    """Columns that together are the text of one sample, for `text-pairs`."""
+    """Columns that together are the text of one sample, for `text-pairs` and its kin."""
     image: str = "image"
     """An image's path, relative to the table."""
     label: str = "label"

@@ -28,7 +28,7 @@ _EXTENSIONS = frozenset({".conll", ".annotated", ".bio", ".iob", ".iob2", ".bioe
 _BEGIN, _GO_ON, _END, _SINGLE = "B", "IM", "EL", "SUW"
 _DOCUMENT = "-DOCSTART-"
 _Token = tuple[str, str]
-_BLANKS = re.compile("[ \t\n]")
+_BLANKS = re.compile("[ \t\r\n]")
 """What parts words; any other sign, odd blanks too, is part of a word."""
 
 
@@ -100,7 +100,7 @@ class Conll(Format):
         _, kept = _cut(text, spans)
         if len(kept) < len(spans):
             yield "spans that overlap another, of which only the longest is kept"
-        if "" in _BLANKS.split(text) or "\t" in text or "\n" in text:
+        if "" in _BLANKS.split(text) or any(blank in text for blank in "\t\r\n"):
             yield "blanks in the text other than one between two words"
         if any(_is_inside(text, span) for span in kept):
             yield "spans that begin or end inside a word, which is cut in two"

@@ -24,7 +24,7 @@ from goldloop.tasks.base import Task
 
 _LONGEST_FIELD = 2**27
 _SETS = frozenset({"image-multilabel", "text-multilabel"})
-_NUMBERS = frozenset({"text-pairs"})
+_NUMBERS = frozenset({"text-similarity"})
 
 
 class Csv(Table):
@@ -38,6 +38,8 @@ class Csv(Table):
             "text-classification",
             "text-multilabel",
             "text-pairs",
+            "text-similarity",
+            "text-preference",
             "text-generation",
         }
     )
@@ -123,10 +125,8 @@ def _names(cell: str, separator: str) -> list[str]:
 
 
 def _number(cell: str) -> Any:
-    """A score, or a class: a whole number may be either, and the task tells."""
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return cell
+    """A score; what is none is left for the task to refuse."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

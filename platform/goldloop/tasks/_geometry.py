@@ -8,8 +8,9 @@ percent and back gives the same number.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeGuard
 
 from goldloop.errors import AnnotationError
 from goldloop.records import Item
@@ -92,6 +93,14 @@ def check_frame(region: Mapping[str, Any], item: Item, where: str) -> None:
             )
 
 
+def is_finite(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number that a float can be."""
+    # JSON has integers that no float can be, which `math.isfinite` does not bear.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
 def number(value: Mapping[str, Any], name: str, where: str) -> float:
     """A finite number of a value.
 
@@ -99,8 +108,8 @@ def number(value: Mapping[str, Any], name: str, where: str) -> float:
         AnnotationError: it is something else.
     """
     found = value.get(name)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise AnnotationError(f"`{name}` is no number", where=where, found=repr(found), remedy=_AGAIN)
+    if not is_finite(found):
+        raise AnnotationError(f"`{name}` is no number", where=where, found=repr(found)[:80], remedy=_AGAIN)
     return float(found)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from goldloop.errors import AnnotationError
 from goldloop.records import Item
 from goldloop.tasks._classes import unknown_class
+from goldloop.tasks._geometry import is_finite
 from goldloop.tasks._masks import from_label_studio, polygon_mask, to_label_studio
 from goldloop.tasks._regions import labels_tag, new_region, region_id, region_value
 
@@ -121,7 +121,7 @@ def polygon_corners(points: Any, width: int, height: int, where: str) -> list[tu
         not isinstance(points, list | tuple)
         or len(points) < _FEWEST_CORNERS
         or not all(isinstance(point, list | tuple) and len(point) == 2 for point in points)
-        or not all(_is_finite(value) for point in points for value in point)
+        or not all(is_finite(value) for point in points for value in point)
     ):
         raise AnnotationError(
             f"a polygon has {_FEWEST_CORNERS} corners or more",
@@ -131,10 +131,6 @@ def polygon_corners(points: Any, width: int, height: int, where: str) -> list[tu
             remedy=_UPDATE,
         )
     return [(x * width / 100, y * height / 100) for x, y in points]
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def brush_stream(value: Mapping[str, Any], where: str) -> Sequence[int]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from goldloop.errors import AnnotationError, ModelError
+from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction
 from goldloop.tasks._classes import ClassesConfig, ClassesTask, unknown_class
+from goldloop.tasks._logits import finite_logits
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
 from goldloop.tasks.base import Batch, ConsensusPolicy, Model
 
@@ -130,17 +131,8 @@ class ClassTask(ClassesTask[str]):
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[str]]:
-        import torch
-
-        probabilities = outputs.logits.detach().float().softmax(-1).cpu()
-        if not bool(torch.isfinite(probabilities).all()):
-            raise ModelError(
-                "the network answers with something other than numbers",
-                found="NaN or infinite logits",
-                remedy="Train again with a lower learning rate or without mixed precision",
-            )
         predictions = []
-        for row in probabilities.tolist():
+        for row in finite_logits(outputs).softmax(-1).tolist():
             best = max(range(len(row)), key=row.__getitem__)
             scores = dict(zip(self.classes, row, strict=True))
             predictions.append(

@@ -24,7 +24,14 @@ from goldloop.tasks.base import Model
 if TYPE_CHECKING:
     import torch
 
-SMALL_ENCODER = {"model_type": "bert", "hidden_size": 128, "num_hidden_layers": 2, "vocab_size": 4000}
+SMALL_ENCODER = {
+    "model_type": "bert",
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 4000,
+}
 """A `from-config` that trains on a CPU."""
 
 _HEAD = "AutoModelForSequenceClassification"

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goldloop.quality import agreement
 from goldloop.quality.agreement import agreement_of, nominal_alpha, pairwise_agreement
 from goldloop.tasks import tasks
 
@@ -56,3 +57,87 @@ def test_a_datasets_agreement_leaves_out_items_with_one_answer():
 def test_without_two_answers_to_anything_nothing_is_known():
     summary = agreement_of(TASK, [["a"], []])
     assert (summary.mean, summary.items, summary.alpha) == (None, 0, None)
+
+
+TAGS = tasks.create({"kind": "text-multilabel", "classes": ["a", "b", "c"]})
+SETS = st.lists(st.sampled_from("abc"), unique=True).map(sorted)
+
+
+def test_alpha_of_sets_is_what_it_comes_to_by_hand():
+    # Jaccard distances: {a} and {a, b} are 1/2 apart, {a} and {c} 1, {a, b} and {c} 1.
+    units = [[["a"], ["a", "b"]], [["c"], ["c"]]]
+    observed = 2 * (1 / 2) / 4
+    expected = 2 * (1 * 1 * 1 / 2 + 1 * 2 * 1 + 1 * 2 * 1) / (4 * 3)
+
+    assert agreement_of(TAGS, units).alpha == pytest.approx(1 - observed / expected)
+
+
+@given(UNITS)
+def test_alpha_by_the_tasks_own_measure_is_the_nominal_one_where_answers_are_alike_or_not(units):
+    alone = [[[name] for name in unit] for unit in units]
+
+    assert agreement_of(TAGS, alone).alpha == pytest.approx(nominal_alpha(units))
+
+
+@given(st.lists(st.lists(SETS, min_size=2, max_size=3), min_size=1, max_size=8))
+def test_alpha_of_sets_is_at_most_one_and_forgets_order(units):
+    alpha = agreement_of(TAGS, units).alpha
+
+    assert alpha == pytest.approx(agreement_of(TAGS, [unit[::-1] for unit in units[::-1]]).alpha)
+    assert alpha is None or alpha <= 1
+
+
+@given(st.lists(st.lists(SETS, min_size=2, max_size=2), min_size=40, max_size=40))
+def test_alpha_from_drawn_pairs_is_near_the_exact_one_and_always_the_same(units):
+    targets = [target for unit in units for target in unit]
+    exact = agreement._expected_disagreement(TAGS, targets, 10_000)
+
+    drawn = agreement._expected_disagreement(TAGS, targets, 20)
+
+    assert drawn == agreement._expected_disagreement(TAGS, targets[::-1], 20)
+    assert abs(drawn - exact) < 6 * 0.5 / 20**0.5
+
+
+class _Counting(tasks.get("text-similarity")):
+    """Counts how often answers are compared."""
+
+    compared = 0
+
+    def agreement(self, a, b):
+        self.compared += 1
+        return super().agreement(a, b)
+
+
+def test_the_comparisons_of_answers_to_different_items_are_bounded():
+    task = _Counting(_Counting.Config(kind="text-similarity", scale={"least": 0, "most": 1000}))
+    units = [[float(number), float(number)] for number in range(1000)]
+
+    assert agreement_of(task, units).alpha == 1
+    assert task.compared <= 2 * len(units)
+
+
+@pytest.mark.parametrize("kind", tasks.names())
+def test_every_kind_of_task_has_an_alpha(kind):
+    task = tasks.create(tasks.get(kind).example_config())
+    targets = [example.target for example in task.examples()]
+    wrong = [targets[-1], *targets[:-1]]
+
+    agreed = agreement_of(task, [[target, target] for target in targets])
+    disputed = agreement_of(task, [list(pair) for pair in zip(targets, wrong, strict=True)])
+
+    assert agreed.alpha == pytest.approx(1)
+    assert disputed.alpha is not None
+    assert disputed.alpha < 1
+
+
+def test_free_texts_are_compared_by_their_own_measure_and_not_as_names():
+    task = tasks.create(tasks.get("text-generation").example_config())
+    units = [
+        ["the cat sat on the mat", "the cat sat on a mat"],
+        ["rain falls in spain", "rain falls in spain"],
+    ]
+
+    alpha = agreement_of(task, units).alpha
+
+    assert alpha is not None
+    assert alpha > nominal_alpha(units) + 0.1

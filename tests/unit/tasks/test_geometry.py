@@ -21,6 +21,7 @@ from goldloop.tasks._geometry import (
     degrees,
     enclosing,
     make_box,
+    number,
     pixels,
     value_box,
 )
@@ -67,6 +68,12 @@ def test_canonical_numbers_stay_as_they_are(value):
     assert degrees(degrees(value)) == degrees(value)
     assert 0 <= degrees(value) < 360
     assert str(pixels(value)) != "-0.0"
+
+
+@pytest.mark.parametrize("value", [None, True, "7", float("nan"), float("inf"), 10**400, -(10**400), [1]])
+def test_what_no_coordinate_can_be_is_named(value):
+    with pytest.raises(AnnotationError, match="`x` is no number"):
+        number({"x": value}, "x", "here")
 
 
 def test_45_degrees_on_a_wide_image_stay_a_right_angle():
