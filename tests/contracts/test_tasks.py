@@ -317,6 +317,16 @@ def test_there_is_one_prediction_per_row(task, model, examples, rows):
         task.to_row(task.decode(result, example.item))
 
 
+def test_the_small_network_that_init_proposes_fits_the_task(task, examples):
+    # A tokenizer, where there is one, is learned from the examples.
+    texts = [example.item.text or "a caption" for example in examples]
+
+    model = task.model({"from-config": dict(task.small_network)}, texts=texts)
+
+    assert sum(parameter.numel() for parameter in model.network.parameters()) < 40_000_000
+    assert isinstance(task.suggested_checkpoint, str)
+
+
 def test_preparing_is_deterministic_and_keeps_keys_in_order(task, model, rows):
     prepared = task.prepare(model, rows)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +15,7 @@ from goldloop.progress import Silent
 from goldloop.recipe import parse
 from goldloop.tasks import tasks
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
 
 TEXTS = {
     "emoji": ("a \N{GRINNING FACE} go \N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL} Paris now", "Paris"),
@@ -47,23 +44,6 @@ PLACE_OF = """quote => {
     }
     return ends;
 }"""
-
-
-@pytest.fixture(scope="module")
-def page(server) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    access = server.up()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{access.url}/user/login")
-        page.fill("input[name=email]", server.login.username)
-        page.fill("input[name=password]", server.login.password.get_secret_value())
-        page.click("button[type=submit]")
-        page.wait_for_load_state("networkidle")
-        yield page
-        browser.close()
 
 
 def pushed(name, workspace, tmp_path):

@@ -135,6 +135,8 @@ def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
             "folder": found.folder,
         }
     )
+    if not found.classes:
+        return
     splits = list(found.class_counts)
     rows = [
         (name, number, *(found.class_counts[split].get(name, 0) for split in splits))

@@ -71,7 +71,9 @@ class LabelStudio(Format):
 
     @override
     def read(self, folder: Path, kind: str) -> Iterator[Sample | Quarantined]:
-        task = tasks.create({"kind": kind, **self.task_fields(folder, kind)})
+        # What overlaps is kept here: whether it may, the recipe's own task decides.
+        kept = {"overlaps": "keep"} if "overlaps" in tasks.get(kind).Config.model_fields else {}
+        task = tasks.create({"kind": kind, **kept, **self.task_fields(folder, kind)})
         controls = _controls(task)
         for name, number, entry in _entries(folder):
             place = f"{name}#task-{entry.get('id', number) if isinstance(entry, dict) else number}"

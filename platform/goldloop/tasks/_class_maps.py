@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from goldloop.tasks._masks import from_counts, to_counts
+from goldloop.tasks._regions import colour
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
+    from PIL import Image
 
     ClassMap = NDArray[numpy.uint8]
 
@@ -93,3 +95,15 @@ def majority(maps: Sequence[ClassMap]) -> ClassMap | None:
         numpy.maximum(most, votes, out=most)
     chosen[tied] = VOID
     return None if tied.all() else chosen
+
+
+def painted(pixels: ClassMap, picture: Image.Image) -> Image.Image:
+    """A picture, perhaps smaller than its map, with each class painted over it in its colour; void stays."""
+    import numpy
+    from PIL import Image, ImageColor
+
+    ids = numpy.asarray(Image.fromarray(pixels).resize(picture.size, Image.Resampling.NEAREST))
+    shades = numpy.array([ImageColor.getrgb(colour(number)) for number in range(MOST_CLASSES + 1)])
+    seen = numpy.asarray(picture)
+    mixed = (seen.astype(numpy.int64) + shades[ids]) // 2
+    return Image.fromarray(numpy.where((ids < MOST_CLASSES)[..., None], mixed, seen).astype(numpy.uint8))

@@ -12,8 +12,9 @@ from typing_extensions import override
 
 from goldloop.errors import AnnotationError, RecipeError
 from goldloop.records import Item, Prediction
-from goldloop.tasks._generation import predictions, token_loss, write
+from goldloop.tasks._generation import token_loss
 from goldloop.tasks._regions import new_region, region_id, region_value
+from goldloop.tasks._writing import predictions, write
 from goldloop.tasks.base import Batch, ConsensusPolicy, Model, Task, TaskConfig
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class FreeTextTask(Task[str]):
             raise _several(f"{where}, regions {regions}", f"{len(results)} regions")
         where = f"{where}, region {regions}"
         entries = region_value(results[0], CONTROL, self.object_name, _KIND, where).get("text")
+        # Label Studio's editor reads a text that is no list as a list of one.
+        entries = [entries] if isinstance(entries, str) else entries
         if not isinstance(entries, list | tuple):
             raise AnnotationError(
                 "a written answer has no text",
@@ -130,12 +133,19 @@ class FreeTextTask(Task[str]):
 
     @override
     def consensus(self, targets: Sequence[str], policy: ConsensusPolicy) -> str | None:
-        """The text that more than half of the annotators wrote, or all of them."""
+        """The text that all annotators wrote, to the character; or more than half, but for their white space.
+
+        Of texts that differ in white space alone it is the one written most often, of these the shortest.
+        """
         if not targets:
             return None
-        text, count = Counter(targets).most_common(1)[0]
-        enough = count == len(targets) if policy == "unanimous" else 2 * count > len(targets)
-        return text if enough else None
+        if policy == "unanimous":
+            return targets[0] if len(set(targets)) == 1 else None
+        same_words, count = Counter(" ".join(text.split()) for text in targets).most_common(1)[0]
+        if 2 * count <= len(targets):
+            return None
+        written = Counter(text for text in targets if " ".join(text.split()) == same_words)
+        return min(written, key=lambda text: (-written[text], len(text), text))
 
     @override
     def training_inputs(self, batch: Batch) -> dict[str, Any]:

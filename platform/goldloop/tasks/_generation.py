@@ -1,19 +1,15 @@
 """Networks that write: an encoder with a decoder, or a decoder alone that goes on from a prompt.
 
-A decoder alone reads prompt and answer as one text in training, and learns the answer only. Answers are
-found greedily: the likeliest token, one after another.
+A decoder alone reads prompt and answer as one text in training, and learns the answer only.
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
-from goldloop.records import Prediction
 from goldloop.tasks._checkpoints import (
     Checkpoint,
     folder_of,
@@ -36,19 +32,6 @@ _SETTINGS = {"max_length", "prompt", "max_new_tokens", "lora"}
 _LENGTH = 512
 _MULTIPLE = 8
 _SLOT = "{text}"
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a network wrote about a batch.
-
-    Attributes:
-        texts: one of each example.
-        log_probabilities: of each example, the mean over its tokens.
-    """
-
-    texts: list[str]
-    log_probabilities: list[float]
 
 
 def text_generator(
@@ -84,7 +67,17 @@ def text_generator(
     set_decoding(network, tokenizer)
     length = _length(network, tokenizer, chosen.get("max_length"), max_new_tokens)
     kept = {"max_length": length, "prompt": prompt, "max_new_tokens": max_new_tokens}
-    return Model(adapted(network, chosen.get("lora")), tokenizer, kept)
+    model = Model(adapted(network, chosen.get("lora")), tokenizer, kept)
+    around = len(_prompt(model, ""))
+    if around >= length:
+        raise ModelError(
+            "the prompt leaves no room for a text",
+            where="task.prompt",
+            found=f"{around} tokens",
+            expected=f"fewer than {length}",
+            remedy="Shorten the prompt, or raise `training.max_length`",
+        )
+    return model
 
 
 def _fresh(checkpoint: Mapping[str, Any], tokenizer: Any) -> torch.nn.Module:
@@ -194,27 +187,25 @@ def prompt_ids(model: Model, texts: Sequence[str]) -> list[tuple[list[int], int]
     What is cut is the text's end: what the prompt says around it stays.
     """
     tokenizer, length = model.processor, model.settings["max_length"]
-    template = model.settings["prompt"]
-    encoder = has_encoder(model)
-
-    def ids_of(text: str) -> list[int]:
-        ids = list(_ids(tokenizer, template.replace(_SLOT, text)))
-        # A decoder that goes on from the prompt must not find it ended.
-        return ids if encoder or ids[-1:] != [tokenizer.eos_token_id] else ids[:-1]
-
     found = []
     for text in texts:
-        whole = kept = ids_of(text)
+        whole = kept = _prompt(model, text)
         if len(whole) > length:
-            ends = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            ends = [end for _, end in ends["offset_mapping"]]
+            pieces = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            ends = [end for _, end in pieces["offset_mapping"]]
             count = len(ends)
             while len(kept) > length and count > 0:
                 count = max(count - (len(kept) - length), 0)
-                kept = ids_of(text[: ends[count - 1]] if count else "")
-            kept = kept[:length]
+                kept = _prompt(model, text[: ends[count - 1]] if count else "")
         found.append((kept or [tokenizer.eos_token_id], len(whole) - len(kept)))
     return found
+
+
+def _prompt(model: Model, text: str) -> list[int]:
+    tokenizer = model.processor
+    ids = list(_ids(tokenizer, model.settings["prompt"].replace(_SLOT, text)))
+    # A decoder that goes on from the prompt must not find it ended.
+    return ids if has_encoder(model) or ids[-1:] != [tokenizer.eos_token_id] else ids[:-1]
 
 
 def answer_ids(model: Model, answers: Sequence[str], *, special: bool) -> list[tuple[list[int], int]]:
@@ -345,51 +336,3 @@ def token_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: floa
     )
     counts = (labels != IGNORED).sum(1).clamp(min=1)
     return (losses.sum(1) / counts).mean()
-
-
-def write(model: Model, inputs: Mapping[str, Any]) -> Written:
-    """What the network writes when it has read some inputs."""
-    import torch
-    from transformers import LogitsProcessor, LogitsProcessorList
-
-    steps: list[torch.Tensor] = []
-
-    class Watch(LogitsProcessor):
-        """Keeps how likely each token was; whole scores would be as large as the vocabulary."""
-
-        def __call__(self, input_ids: Any, scores: Any) -> Any:
-            steps.append(scores.float().log_softmax(-1).amax(-1))
-            return scores
-
-    network = plain(model.network)
-    tokenizer = getattr(model.processor, "tokenizer", model.processor)
-    ids = network.generate(
-        **inputs,
-        max_new_tokens=model.settings["max_new_tokens"],
-        logits_processor=LogitsProcessorList([Watch()]),
-    )
-    written, likely = ids[:, -len(steps) :], torch.stack(steps, 1)
-    ends = network.generation_config.eos_token_id
-    is_end = torch.isin(written, torch.tensor(ends, device=written.device))
-    kept = (is_end.cumsum(1) - is_end.long()) == 0
-    # `where` and not a product: what follows an end may be infinite.
-    means = likely.where(kept, 0.0).sum(1) / kept.sum(1)
-    rows = [row[keep].tolist() for row, keep in zip(written.cpu(), kept.cpu(), strict=True)]
-    texts = tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Written(list(texts), means.tolist())
-
-
-def predictions(written: Written) -> list[Prediction[str]]:
-    """The texts, as sure as their tokens were likely (the geometric mean).
-
-    Raises:
-        ModelError: the network answers with something other than numbers.
-    """
-    if not all(map(math.isfinite, written.log_probabilities)):
-        raise ModelError(
-            "the network answers with something other than numbers",
-            found="NaN or infinite logits",
-            remedy="Train again with a lower learning rate or without mixed precision",
-        )
-    pairs = zip(written.texts, written.log_probabilities, strict=True)
-    return [Prediction(target=text, confidence=min(math.exp(value), 1.0)) for text, value in pairs]

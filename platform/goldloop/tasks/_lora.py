@@ -47,6 +47,8 @@ class LoraNetwork(torch.nn.Module):
             with warnings.catch_warnings():
                 # A network may have both ways of keeping a weight; each layer gets its own right.
                 warnings.filterwarnings("ignore", message="fan_in_fan_out")
+                # The last layer with its adapter is saved apart from the embeddings that it shares.
+                warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
                 inject_adapter_in_model(config, network, _NAME)
         except ValueError as error:
             raise _no_targets(network, str(error)) from error

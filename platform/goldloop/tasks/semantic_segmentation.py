@@ -19,6 +19,7 @@ from goldloop.tasks._class_maps import (
     majority,
     map_of,
     mean_overlap,
+    painted,
     target_of,
     void_map,
 )
@@ -40,6 +41,7 @@ from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
 if TYPE_CHECKING:
     import datasets
     import torch
+    from PIL import Image
 
     from goldloop.tasks._class_maps import ClassMap
 
@@ -358,6 +360,10 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
 
     def _map(self, target: SemanticMasks) -> ClassMap:
         return map_of(target, self.classes)
+
+    @override
+    def drawn(self, target: SemanticMasks, picture: Image.Image, scale: float) -> Image.Image | None:
+        return painted(map_of(target, self.classes), picture)
 
     @classmethod
     def example_config(cls) -> dict[str, Any]:

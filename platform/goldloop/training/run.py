@@ -205,8 +205,7 @@ def _notes(
     if missing:
         notes.append("no training example of " + ", ".join(map(repr, missing)))
     if data.truncated:
-        length = model.settings.get("max_length")
-        notes.append(f"{data.truncated} of {len(data)} texts are longer than {length} tokens and were cut")
+        notes.append(f"{data.truncated} of {len(data)} {_too_long(model)} and were cut")
     if data.torn_spans:
         notes.append(
             f"{data.torn_spans} spans begin or end inside a token: this tokenizer cannot find them exactly"
@@ -216,3 +215,12 @@ def _notes(
             "the validation split is empty: the last weights are kept, and nothing stops the run early"
         )
     return notes
+
+
+def _too_long(model: Model) -> str:
+    """Which texts do not fit in the model: those that it reads, those that it writes, or either."""
+    read, written = model.settings.get("max_length"), model.settings.get("max_new_tokens")
+    if read is None:
+        return f"answers are longer than {written} tokens"
+    texts = f"texts are longer than {read} tokens"
+    return texts if written is None else f"{texts}, or their answers than {written},"

@@ -52,6 +52,8 @@ class GaugeReading(Task[float]):
 
     modality = "image"
     metric = "closeness"
+    suggested_checkpoint = ""
+    small_network = {"model_type": "gauge"}
     takes_label_smoothing = False
     classes = ()
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from goldloop.formats import formats
 from goldloop.formats.base import Sample
+from goldloop.tasks import tasks
 
 KIND = "token-classification"
 CLASSES = ("creative-work", "person", "a class")
@@ -179,3 +180,16 @@ def test_real_sentences_come_back_to_the_character(real_data, task_of, tmp_path)
     assert form.task_fields(tmp_path / "out", KIND)["classes"] == classes
     known = sorted(((each.split, each.content, each.target) for each in samples), key=repr)
     assert sorted(((each.split, each.content, each.target) for each in again), key=repr) == known
+
+
+def test_a_carriage_return_parts_words_as_it_does_for_who_reads_the_file(tmp_path):
+    text = "one\rLima\r\ntoday"
+    task = tasks.create({"kind": KIND, "classes": list(CLASSES)})
+    form = formats.create({"kind": "conll"})
+    sample = Sample(name="a", content=text, target=[span(text, 4, 8)])
+    assert form.losses(task, [sample]) == [
+        "blanks in the text other than one between two words: 1 of 1 samples"
+    ]
+    form.write(tmp_path / "out", task, [sample])
+    lines = (tmp_path / "out" / "all.conll").read_text(encoding="utf-8").splitlines()
+    assert lines == ["one\tO", "Lima\tB-person", "today\tO", ""]
