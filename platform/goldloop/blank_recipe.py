@@ -121,4 +121,6 @@ def _text(name: str, kind: str, path: Path, source: str | None, fields: Mapping[
 def _flow(value: object) -> str:
     import yaml
 
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).strip()
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    # Behind a bare number it marks the end of the document.
+    return text.removesuffix("...\n").strip()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -62,3 +63,25 @@ def test_json_of_an_import_has_every_reason(home):
 def test_an_option_that_is_none_is_refused(home):
     with pytest.raises(GoldloopError, match="FIELD=VALUE"):
         _run("import", "csv", "data", "words", "--name", "letters", "--task", "text-classification")
+
+
+def test_written_answers_are_imported_shown_and_exported_without_a_class(home):
+    (home / "answers").mkdir()
+    rows = [
+        (f"text {number}", f"  answer {number}, \N{GRINNING FACE}\r\nsecond line ") for number in range(20)
+    ]
+    with (home / "answers" / "all.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+    done = _run("import", "csv", "answers", "--name", "answers", "--task", "text-generation")
+    assert "20 pulled" in done.stdout
+    version = loop.commit(load("answers.yaml"))
+    shown = _run("show", "answers")
+    assert "text-generation" in shown.stdout
+    assert "class" not in shown.stdout
+    _run("export", "answers", "jsonl", "out")
+    _run("import", "jsonl", "out", "--name", "again", "--task", "text-generation")
+
+    assert loop.commit(load("again.yaml")).digest == version.digest
+    written = {row["text"]: row["answer"] for split in version.counts for row in version.dataset(split)}
+    assert written == dict(rows)
