@@ -35,6 +35,12 @@ def test_an_emptied_text_area_is_the_answer_of_no_text():
     assert TASK.decode([{**region, "value": {"text": [""]}}], ITEM) == ""
 
 
+def test_a_text_that_is_no_list_is_read_as_the_editor_reads_it():
+    [region] = TASK.encode("some", ITEM)
+
+    assert TASK.decode([{**region, "value": {"text": " as typed\n"}}], ITEM) == " as typed\n"
+
+
 def test_several_texts_in_a_region_are_refused_with_item_and_region_named():
     [region] = TASK.encode("one", ITEM)
 
@@ -136,6 +142,23 @@ def test_a_majority_is_more_than_half():
     assert TASK.consensus(["a", "b"], "majority") is None
     assert TASK.consensus(["a", "a", "b", "c"], "majority") is None
     assert TASK.consensus([], "majority") is None
+
+
+def test_texts_that_differ_in_white_space_alone_are_one_answer_of_a_majority():
+    assert TASK.consensus(["a b", "a  b", "c"], "majority") == "a b"
+    assert TASK.consensus(["a\nb ", "a\nb ", "a b", "c"], "majority") == "a\nb "
+    assert TASK.consensus(["", " ", "c"], "majority") == ""
+    assert TASK.consensus(["a b", "ab", "c"], "majority") is None
+
+
+@given(st.lists(st.sampled_from(["a b", "a  b", " a b", "c", ""]), max_size=6), st.randoms())
+@settings(deadline=None, max_examples=100)
+def test_a_consensus_is_one_of_the_answers_and_depends_on_no_order(answers, random):
+    found = TASK.consensus(answers, "majority")
+    shuffled = random.sample(answers, len(answers))
+
+    assert found is None or found in answers
+    assert TASK.consensus(shuffled, "majority") == found
 
 
 def test_unanimous_is_all_the_same_to_the_character():

@@ -4,6 +4,8 @@ import torch
 from goldloop.errors import ModelError
 from goldloop.tasks import tasks
 from goldloop.tasks._generation import IGNORED
+from goldloop.tasks._images import ImageProcessor
+from goldloop.tasks._texts import learn_tokenizer
 
 torch.set_num_threads(2)
 
@@ -60,6 +62,64 @@ def test_a_network_learns_to_write_what_it_sees(described, prompt):
     assert task.score(written, expected)["rouge_l"] > one_for_all
 
 
+def encoder_decoder_folder(folder, texts):
+    """A checkpoint of an encoder for images with a decoder for text, as transformers saves it."""
+    from transformers import GPT2Config, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
+
+    tokenizer = learn_tokenizer(texts, 300, reversible=True)
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    reads = ViTConfig(**VISION, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    writes = GPT2Config(
+        n_embd=32, n_layer=1, n_head=2, n_positions=64, vocab_size=len(tokenizer), **ids, **still
+    )
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(reads, writes)
+    config.decoder_start_token_id, config.pad_token_id = 1, 0
+    VisionEncoderDecoderModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    ImageProcessor(32, (0.5,) * 3, (0.5,) * 3).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    # Adapters have little hold on fresh weights: they are made for trained ones.
+    ("settings", "share"),
+    [({}, 0.5), ({"lora": {"rank": 8, "alpha": 16}}, 0.95)],
+    ids=["whole", "lora"],
+)
+def test_a_checkpoint_of_encoder_and_decoder_is_trained_saved_and_read_again(settings, share, tmp_path):
+    task = task_of()
+    rows = rows_of(task)
+    torch.manual_seed(0)
+    folder = encoder_decoder_folder(tmp_path / "checkpoint", [row["answer"] for row in rows])
+    model = task.model(folder, settings=settings)
+    batch = task.normalize(task.batch(task.prepare(model, rows), model), model)
+    trained = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    model.network.train()
+    losses = []
+    for _ in range(60):
+        loss = task.loss(model.network(**task.training_inputs(batch)), batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    model.network.eval()
+    model.network.save_pretrained(tmp_path / "saved")
+    model.processor.save_pretrained(tmp_path / "saved")
+
+    loaded = task.model(tmp_path / "saved", settings=model.settings)
+    loaded.network.eval()
+
+    assert losses[-1] < share * losses[0]
+    assert batch.targets["inputs"]["decoder_input_ids"][:, 0].tolist() == [1] * len(rows)
+    with torch.inference_mode():
+        written = [task.predict(one, task.outputs(one, batch)) for one in (model, loaded)]
+    for one, other in zip(*written, strict=True):
+        assert one.target == other.target
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
 def test_the_prompt_is_read_and_not_learned():
     task = task_of(prompt="This is ")
     model, rows = model_of(task, GIT), rows_of(task)
@@ -71,6 +131,17 @@ def test_the_prompt_is_read_and_not_learned():
     for ids, labels in zip(batch.targets["inputs"]["input_ids"], batch.targets["labels"], strict=True):
         assert ids[: len(opening)].tolist() == opening
         assert (labels[: len(opening) - 1] == IGNORED).all()
+
+
+def test_a_caption_that_is_too_long_loses_its_end_and_that_is_counted():
+    task = task_of(max_new_tokens=8)
+    model, rows = model_of(task, GIT), rows_of(task)
+
+    for row, prepared in zip(rows, task.prepare(model, rows), strict=True):
+        whole = model.processor.tokenizer(row["answer"])["input_ids"]
+        assert prepared["labels"].tolist() == whole[:8]
+        assert prepared["truncated_tokens"] == max(len(whole) - 8, 0)
+    assert any(prepared["truncated_tokens"] for prepared in task.prepare(model, rows))
 
 
 def test_a_tokenizer_is_learned_from_the_captions():

@@ -33,6 +33,18 @@ BERT = {
     "intermediate_size": 64,
 }
 
+GPT2 = {
+    "model_type": "gpt2",
+    "vocab_size": 320,
+    "n_embd": 32,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_positions": 160,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
+
 
 @dataclass(frozen=True)
 class Material:
@@ -84,6 +96,11 @@ def images() -> Material:
 @pytest.fixture(scope="session")
 def texts() -> Material:
     return material("text-classification", BERT)
+
+
+@pytest.fixture(scope="session")
+def answers() -> Material:
+    return material("text-generation", GPT2)
 
 
 @pytest.fixture

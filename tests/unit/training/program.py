@@ -16,7 +16,7 @@ from goldloop.training.run import train
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["images", "texts"])
+    parser.add_argument("kind", choices=["images", "texts", "answers"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--kill-at", type=int, default=0, help="SIGKILL at the n-th event")
@@ -37,12 +37,15 @@ def main() -> None:
 
     sys.addaudithook(audit)
     tiny = material(arguments.kind)
+    answers = arguments.kind == "answers"
     config = tiny.config(
+        batch_size=2 if answers else 8,
         epochs=8,
         evaluate_every=7,
         learning_rate=1e-2,
         augment=not arguments.no_augmentation,
         gradient_accumulation=arguments.parts,
+        lora={"rank": 4, "alpha": 8} if answers else None,
     )
     train(
         tiny.task,
@@ -64,6 +67,8 @@ def material(kind: str):
     spec.loader.exec_module(module)
     if kind == "images":
         return module.material("image-classification", module.VIT)
+    if kind == "answers":
+        return module.material("text-generation", module.GPT2)
     return module.material("text-classification", module.BERT)
 
 

@@ -43,6 +43,7 @@ def outcome(folder: Path) -> tuple[bytes, list[dict]]:
     [
         ("images", [("--kill-at", 5), ("--kill-in", 3)]),
         ("texts", [("--kill-at", 8), ("--kill-in", 4)]),
+        ("answers", [("--kill-at", 9), ("--kill-in", 5)]),
     ],
 )
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(kind, kills, tmp_path):
@@ -60,14 +61,15 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(kind, kills, tmp_p
         assert outcome(tmp_path / name) == outcome(tmp_path / "undisturbed"), name
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
+@pytest.mark.parametrize("kind", ["images", "answers"])
+def test_two_processes_give_what_one_gives(kind, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1")
     launcher = (*launcher, f"--master_port={port}")
-    one = start("images", tmp_path / "one", tmp_path / "cache-1", "--no-augmentation", "--parts", 2)
-    two = start("images", tmp_path / "two", tmp_path / "cache-2", "--no-augmentation", launcher=launcher)
+    one = start(kind, tmp_path / "one", tmp_path / "cache-1", "--no-augmentation", "--parts", 2)
+    two = start(kind, tmp_path / "two", tmp_path / "cache-2", "--no-augmentation", launcher=launcher)
     end(one)
     end(two)
     assert json.loads((tmp_path / "two" / "run.json").read_text())["hardware"]["processes"] == 2

@@ -232,6 +232,13 @@ def test_texts_that_were_cut_are_counted(texts, fit):
     assert any(re.search(r"\d+ of 18 texts are longer than 8 tokens", note.text) for note in listener)
 
 
+def test_answers_that_were_cut_are_counted(answers, fit):
+    listener = Listener()
+    fit(answers, "run", listener, epochs=1, max_length=16)
+    said = r"\d of 6 texts are longer than 16 tokens, or their answers than 48, and were cut"
+    assert any(re.search(said, note.text) for note in listener.of(Note))
+
+
 def test_a_loss_that_is_no_number_names_its_items(images, fit, tmp_path):
     with pytest.raises(TrainingError, match=r"step \d+: .*no number") as caught:
         fit(images, "run", epochs=30, learning_rate=1e30, max_grad_norm=None)
