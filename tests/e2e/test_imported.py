@@ -29,9 +29,10 @@ def recipe(tmp_path):
 
 
 def test_known_labels_become_annotations_and_what_people_change_is_theirs(recipe, workspace, label_studio):
-    loop.pull(recipe, workspace)
-    loop.push(recipe, workspace)
-    loop.collect(recipe, workspace)
+    assert loop.pull(recipe, workspace).outcomes == {"pulled": 9}
+    assert loop.push(recipe, workspace).created == 9
+    collected = loop.collect(recipe, workspace)
+    assert (collected.annotations, collected.balance.outcomes) == (6, {"labelled": 6, "open": 3})
     first = loop.commit(recipe, workspace)
     assert loop.push(recipe, workspace).created == 0
     provenances = [row["provenance"] for split in first.counts for row in first.dataset(split)]

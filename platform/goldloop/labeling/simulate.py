@@ -92,6 +92,11 @@ class SimulationReport:
         return sum(self.annotated.values()) / self.seconds if self.seconds else 0.0
 
 
+def _finished(task: Mapping[str, Any]) -> bool:
+    """Whether a task has its answers; `is_labeled` alone stays behind where two came at the same time."""
+    return bool(task["is_labeled"]) or len(set(task["annotators"])) >= task["overlap"]
+
+
 class SimulatedAnnotator:
     """One logged-in user.
 
@@ -159,7 +164,7 @@ class SimulatedAnnotator:
         for task in self._api.tasks(project_id, conditions, size=_PAGE):
             if stop.is_set() or (limit is not None and believed >= limit):
                 break
-            if task["is_labeled"] or not task["data"].get("key"):
+            if _finished(task) or not task["data"].get("key"):
                 continue
             if self._annotate(project_id, task):
                 believed += 1

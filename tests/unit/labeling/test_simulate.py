@@ -21,6 +21,7 @@ class FailingServer:
         self.failures = failures
         self.stored = stored
         self.made: list[dict[str, Any]] = []
+        self.others: list[int] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -31,6 +32,7 @@ class FailingServer:
         if path == "/api/tasks/":
             mine = "not_contains" not in str(request.url)
             task = {"id": 5, "data": {"key": "a"}, "is_labeled": False, "total_predictions": 0}
+            task |= {"annotators": self.others, "overlap": 1}
             return httpx.Response(200, json={"tasks": [task], "total": len(self.made) if mine else 1})
         raise AssertionError(path)
 
@@ -54,6 +56,13 @@ def test_a_failed_submission_is_looked_for_before_it_is_made_again(stored: bool)
     server = FailingServer(1, stored)
     assert annotator(server).work(1, None, threading.Event(), lambda name, made: None) == 1
     assert len(server.made) == 1
+
+
+def test_a_task_that_has_its_answers_is_left_alone_whatever_its_flag_says() -> None:
+    server = FailingServer(0, stored=True)
+    server.others = [7]
+    assert annotator(server).work(1, None, threading.Event(), lambda name, made: None) == 0
+    assert not server.made
 
 
 def test_a_refused_submission_is_not_made_again() -> None:
