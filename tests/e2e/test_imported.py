@@ -10,7 +10,7 @@ from goldloop import loop, wiring
 from goldloop.recipe import load
 
 RECIPE = """
-name: corrected
+name: known-labels
 sources:
   - {{kind: table, url: {table}, text: text, label: {{from: intent, use: annotation}}}}
 task: {{kind: text-classification, classes: [greeting, weather]}}
