@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+from collections import Counter
 
 import datasets
 import numpy
@@ -13,6 +15,8 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from goldloop.errors import AnnotationError, GoldloopError
 from goldloop.tasks import tasks
+from goldloop.tasks._augmentation import AugmentationOptions
+from goldloop.tasks.base import LossOptions
 
 torch.set_num_threads(2)
 
@@ -296,14 +300,29 @@ def test_a_tiny_network_learns_the_examples(task, rows):
     assert min(losses[-5:]) < 0.8 * losses[0]
 
 
-def test_label_smoothing_changes_the_loss_of_tasks_that_take_it(task, model, rows):
+@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(LossOptions)])
+def test_an_option_changes_the_loss_of_tasks_that_heed_it(task, model, rows, option):
     batch = task.normalize(task.batch(task.prepare(model, rows), model), model)
+    weights = tuple(1.0 + number for number in range(len(task.classes)))
+    value = {"label_smoothing": 0.3, "class_weights": weights, "focal_gamma": 2.0}[option]
     model.network.eval()
     with torch.no_grad():
         outputs = model.network(**task.training_inputs(batch))
 
-    assert task.loss(outputs, batch).shape == ()
-    assert (task.loss(outputs, batch, 0.3) != task.loss(outputs, batch)) == task.takes_label_smoothing
+    plain, changed = task.loss(outputs, batch), task.loss(outputs, batch, LossOptions(**{option: value}))
+
+    assert plain.shape == changed.shape == ()
+    assert bool(changed.isfinite())
+    assert (changed != plain) == (option in task.loss_options)
+
+
+def test_classes_are_counted_over_the_answers(task, examples):
+    counts = Counter()
+    for target in targets_of(examples):
+        counts.update(task.class_counts(target))
+
+    named = {name for target in targets_of(examples) for name in task.classes_in(target)}
+    assert {name for name, count in counts.items() if count > 0} == named
 
 
 def test_there_is_one_prediction_per_row(task, model, examples, rows):
@@ -376,6 +395,42 @@ def test_augmenting_follows_its_generator_and_leaves_the_batch_as_it_was(task, m
         assert torch.equal(varied[0].inputs[name], varied[1].inputs[name])
         assert varied[0].inputs[name].shape == tensor.shape
     assert varied[0].keys == batch.keys
+
+
+AUGMENTATIONS = {
+    "geometry": True, "colour": True, "crop": 0.3, "flip": "both", "rand_augment": 3,
+    "erase": 1.0, "mixup": 1.0, "cutmix": 1.0, "mosaic": 1.0,
+}  # fmt: skip
+
+
+def test_every_option_of_augmentation_that_a_task_heeds_changes_its_batches(task, model, rows):
+    assert task.augmentations <= set(AUGMENTATIONS)
+    batch = task.batch(task.prepare(model, rows), model)
+    # A picture of a circle is its own mirror image, noise is not.
+    noise = {
+        name: torch.randint_like(tensor, 256) if tensor.dtype == torch.uint8 else tensor
+        for name, tensor in batch.inputs.items()
+    }
+    batch = dataclasses.replace(batch, inputs=noise)
+    before = {name: tensor.clone() for name, tensor in batch.inputs.items()}
+    still = dict.fromkeys(("geometry", "colour"), False)
+
+    for option in sorted(task.augmentations):
+        options = AugmentationOptions(**{**still, option: AUGMENTATIONS[option]})
+        varied = task.augment(batch, model, torch.Generator().manual_seed(3), options)
+
+        assert any(not torch.equal(varied.inputs[name].float(), before[name].float()) for name in before)
+        for name, tensor in before.items():
+            assert torch.equal(batch.inputs[name], tensor)
+            assert varied.inputs[name].shape == tensor.shape
+        assert bool(task.loss(*_forward(task, model, varied)).isfinite())
+
+
+def _forward(task, model, batch):
+    batch = task.normalize(batch, model)
+    model.network.eval()
+    with torch.no_grad():
+        return model.network(**task.training_inputs(batch)), batch
 
 
 def test_a_saved_model_answers_as_before(task, model, rows, tmp_path):

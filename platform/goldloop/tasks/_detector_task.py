@@ -17,7 +17,7 @@ from goldloop.tasks import _coco_metrics
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._detectors import Found, confidence_of, found_in, training_labels
 from goldloop.tasks._images import normalize_pixels
-from goldloop.tasks.base import Batch, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, LossOptions, Model
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ class DetectorTask(ClassesTask[T]):
     config: DetectorTaskConfig
     modality = "image"
     metric = "map"
-    takes_label_smoothing = False
+    loss_options = frozenset()
     architecture: ClassVar[str]
     """The detector that finds all that the task asks for."""
 
@@ -87,7 +87,7 @@ class DetectorTask(ClassesTask[T]):
         return found_in(model, batch)
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
         loss: torch.Tensor = outputs.loss
         return loss
 

@@ -7,13 +7,14 @@ pixels of the square until a network wants them otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
 from goldloop.tasks._images import image_model
 from goldloop.tasks._letterbox import out_of_square
+from goldloop.tasks._rows import keys_of, stacked
 from goldloop.tasks.base import Batch, Model
 
 if TYPE_CHECKING:
@@ -75,110 +76,42 @@ def batch_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Ba
     Targets are a dict for each image: `boxes` float32 `(N, 4)`, `class_labels` int64 `(N,)`, and what else
     `names` says.
     """
-    import numpy
     import torch
 
-    pixels = torch.stack([torch.as_tensor(row["pixel_values"]) for row in rows])
+    pixels = stacked(rows, "pixel_values")
     known = all("boxes" in row for row in rows)
     if not known and any("boxes" in row for row in rows):
         raise ValueError("some rows have no label")
     parts = ("boxes", "class_labels", *names) if known else ()
     targets = [{name: torch.as_tensor(row[name]) for name in parts} for row in rows]
-    frames = numpy.stack([numpy.asarray(row["frame"]) for row in rows])
-    keys = tuple(row.get("key", "") for row in rows)
-    return Batch({"pixel_values": pixels}, targets if known else None, keys, context={"frames": frames})
+    frames = stacked(rows, "frame").numpy()
+    return Batch(
+        {"pixel_values": pixels}, targets if known else None, keys_of(rows), context={"frames": frames}
+    )
 
 
 def training_labels(batch: Batch) -> list[dict[str, torch.Tensor]]:
-    """Targets as networks want them: boxes as middle and size in shares of the side."""
+    """Targets as networks want them: boxes as middle and size in shares of the side.
+
+    Objects whose box has no area, as those that have left a varied picture, are left out. Networks want the
+    others one behind the other, so this waits for the device, once a batch.
+    """
     import torch
 
     side = batch.inputs["pixel_values"].shape[-1]
-    labels = []
+    boxes = torch.cat([target["boxes"].float() for target in batch.targets])
+    there = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    known, labels, first = there.tolist(), [], 0
     for target in batch.targets:
-        start, end = target["boxes"].float().split(2, dim=1)
-        boxes = torch.cat([(start + end) / 2, end - start], 1) / side
-        labels.append({**target, "boxes": boxes})
+        last = first + len(target["boxes"])
+        own, kept = target, sum(known[first:last])
+        if kept < last - first:
+            order = there[first:last].to(torch.uint8).argsort(descending=True, stable=True)[:kept]
+            own = {name: values[order] for name, values in target.items()}
+        first = last
+        start, end = own["boxes"].float().split(2, dim=1)
+        labels.append({**own, "boxes": torch.cat([(start + end) / 2, end - start], 1) / side})
     return labels
-
-
-def varied(batch: Batch, generator: torch.Generator, *, mirror: bool, partners: Sequence[int] = ()) -> Batch:
-    """Each picture a little moved, scaled and lit otherwise, its objects with it.
-
-    Objects of which too little is left in the picture are left out, and points that are no longer in it.
-
-    Args:
-        batch: pixels in [0, 255] on any device; its targets have boxes and class ids, and may have `masks`
-            uint8 `(N, S, S)` or `keypoints` `(N, K, 3)` in pixels of the square, with visibility.
-        generator: every draw comes from it.
-        mirror: mirror half of the pictures, left and right.
-        partners: of each of K points the one that it becomes in a mirror; by default itself.
-    """
-    import torch
-    from torch.nn.functional import affine_grid, grid_sample
-
-    pixels = batch.inputs["pixel_values"]
-    drawn = torch.rand((6, len(pixels)), generator=generator, device=generator.device)
-    size, right, down, light, contrast, flip = drawn.to(pixels.device, non_blocking=True) * 2 - 1
-    scale = torch.exp(0.3 * size)
-    sign = torch.where(flip < 0, -1.0, 1.0) if mirror else torch.ones_like(flip)
-    right, down = 0.3 * right, 0.3 * down
-    zero = torch.zeros_like(scale)
-    # A point of the new picture shows the point of the old one at scale * point + shift, in [-1, 1].
-    grid = torch.stack([sign * scale, zero, right, zero, scale, down], 1).view(-1, 2, 3)
-    moved = grid_sample(
-        pixels.float(),
-        affine_grid(grid, list(pixels.shape), align_corners=False),
-        padding_mode="border",
-        align_corners=False,
-    )
-    mean = moved.mean((1, 2, 3), keepdim=True)
-    light, contrast = ((1 + 0.25 * factor).view(-1, 1, 1, 1) for factor in (light, contrast))
-    moved = (((moved - mean) * contrast + mean) * light).clamp_(0, 255)
-    targets = batch.targets and [
-        _moved(target, grid[number], pixels.shape[-1], partners)
-        for number, target in enumerate(batch.targets)
-    ]
-    return replace(batch, inputs={"pixel_values": moved}, targets=targets)
-
-
-def _moved(
-    target: Mapping[str, torch.Tensor], grid: torch.Tensor, side: int, partners: Sequence[int]
-) -> dict[str, torch.Tensor]:
-    """An image's objects in its varied picture; `grid` `(2, 3)` says where its points come from."""
-    import torch
-
-    # There is no shear, so each axis is a scale and a shift.
-    scale, shift = torch.stack([grid[0, 0], grid[1, 1]]), grid[:, 2]
-    corners = (target["boxes"].view(-1, 2, 2) / side * 2 - 1 - shift) / scale
-    whole = torch.cat([corners.amin(1), corners.amax(1)], 1)
-    inside = whole.clamp(-1, 1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (inside, whole)]
-    kept = areas[0] > _LEAST_LEFT * areas[1]
-    moved = {
-        "boxes": ((inside[kept] + 1) / 2 * side).to(target["boxes"].dtype),
-        "class_labels": target["class_labels"][kept],
-    }
-    if "masks" in target:
-        moved["masks"] = _moved_masks(target["masks"][kept], grid)
-    if "keypoints" in target:
-        points = target["keypoints"][kept]
-        if partners and bool(scale[0] < 0):
-            points = points[:, list(partners)]
-        places = (points[..., :2] / side * 2 - 1 - shift) / scale
-        seen = torch.where((places.abs() <= 1).all(-1), points[..., 2], 0)
-        moved["keypoints"] = torch.cat([(places + 1) / 2 * side, seen[..., None]], -1).to(points.dtype)
-    return moved
-
-
-def _moved_masks(masks: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    from torch.nn.functional import affine_grid, grid_sample
-
-    if not len(masks):
-        return masks
-    # The objects of a picture move alike, so they are its channels.
-    field = affine_grid(grid[None], [1, *masks.shape], align_corners=False)
-    return grid_sample(masks[None].float(), field, mode="nearest", align_corners=False)[0].to(masks.dtype)
 
 
 def found_in(model: Model, batch: Batch) -> list[Found]:

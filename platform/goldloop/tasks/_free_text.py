@@ -15,7 +15,7 @@ from goldloop.records import Item, Prediction
 from goldloop.tasks._generation import token_loss
 from goldloop.tasks._regions import new_region, region_id, region_value
 from goldloop.tasks._writing import predictions, write
-from goldloop.tasks.base import Batch, ConsensusPolicy, Model, Task, TaskConfig
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model, Task, TaskConfig
 
 if TYPE_CHECKING:
     import torch
@@ -152,8 +152,8 @@ class FreeTextTask(Task[str]):
         return {**batch.inputs, **batch.targets["inputs"]}
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        return token_loss(outputs.logits, batch.targets["labels"], label_smoothing)
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
+        return token_loss(outputs.logits, batch.targets["labels"], options.label_smoothing)
 
     @override
     def outputs(self, model: Model, batch: Batch) -> Any:

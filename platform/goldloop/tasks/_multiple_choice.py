@@ -18,8 +18,9 @@ from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._logits import finite_logits
+from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choices_loss
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
-from goldloop.tasks.base import Batch, ConsensusPolicy, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model
 
 if TYPE_CHECKING:
     import datasets
@@ -50,6 +51,7 @@ class ClassSetTask(ClassesTask[list[str]]):
 
     config: ChoicesConfig
     metric = "micro_f1"
+    loss_options = CLASS_LOSS_OPTIONS
     object_name: ClassVar[str]
     """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
 
@@ -165,12 +167,8 @@ class ClassSetTask(ClassesTask[list[str]]):
         return self._canonical([name for name, count in votes.items() if 2 * count > len(targets)])
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Binary cross-entropy, the mean over classes; smoothed, a target is `s / 2` or `1 - s / 2`."""
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
-        targets = batch.targets * (1 - label_smoothing) + label_smoothing / 2
-        return binary_cross_entropy_with_logits(outputs.logits.float(), targets)
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
+        return choices_loss(outputs.logits, batch.targets, options)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[list[str]]]:

@@ -15,8 +15,9 @@ from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction
 from goldloop.tasks._classes import ClassesConfig, ClassesTask, unknown_class
 from goldloop.tasks._logits import finite_logits
+from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choice_loss
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
-from goldloop.tasks.base import Batch, ConsensusPolicy, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,7 @@ class ClassTask(ClassesTask[str]):
 
     config: ChoiceConfig
     metric = "accuracy"
+    loss_options = CLASS_LOSS_OPTIONS
     object_name: ClassVar[str]
     """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
 
@@ -124,10 +126,8 @@ class ClassTask(ClassesTask[str]):
         return ranked[0][0]
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(outputs.logits.float(), batch.targets, label_smoothing=label_smoothing)
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
+        return choice_loss(outputs.logits, batch.targets, options)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[str]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import datasets
     import torch
     from PIL import Image
+
+    from goldloop.tasks._augmentation import AugmentationOptions
 
 T = TypeVar("T")
 
@@ -53,6 +56,24 @@ class Example(Generic[T]):
     content: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LossOptions:
+    """How a loss weighs examples and classes.
+
+    Attributes:
+        label_smoothing: in [0, 1).
+        class_weights: how much each class counts, by id; None: all alike.
+        focal_gamma: examples that are right already count less, the more so the higher; 0: all count alike.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    focal_gamma: float = 0.0
+
+
+PLAIN_LOSS = LossOptions()
+
+
 @dataclass(slots=True)
 class Model:
     """A network and what turns content into its input.
@@ -61,11 +82,13 @@ class Model:
         network: takes `Batch.inputs` as keyword arguments; saved by `save_pretrained` as safetensors.
         processor: the tokenizer or image processor; has `save_pretrained`.
         settings: what else inference must know (image size, length limit); JSON values.
+        packed: whether texts of a batch stand one behind the other, without padding; is not saved.
     """
 
     network: torch.nn.Module
     processor: Any
     settings: dict[str, Any] = field(default_factory=dict)
+    packed: bool = False
 
 
 @dataclass(slots=True)
@@ -124,8 +147,10 @@ class Task(Plugin, Generic[T]):
     """A checkpoint of the Hub to start from: what `goldloop init` proposes; empty where there is none."""
     small_network: ClassVar[Mapping[str, Any]]
     """A `from-config` that trains on a CPU without a download."""
-    takes_label_smoothing: ClassVar[bool] = True
-    """Whether `loss` can smooth labels; where not, a recipe that asks for it is refused."""
+    loss_options: ClassVar[frozenset[str]] = frozenset({"label_smoothing"})
+    """Which fields of `LossOptions` the loss heeds; a recipe that asks for another is refused."""
+    augmentations: ClassVar[frozenset[str]] = frozenset()
+    """Which fields of `AugmentationOptions` `augment` heeds; a recipe that asks for another is refused."""
 
     @property
     @abstractmethod
@@ -247,13 +272,36 @@ class Task(Plugin, Generic[T]):
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
         """One batch of prepared rows."""
 
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        """A varied copy of a training batch, on the batch's device; by default the batch itself."""
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        """A varied copy of a training batch, on the batch's device; by default the batch itself.
+
+        Args:
+            batch: before `normalize`; is left as it is.
+            model: whose batch it is.
+            generator: every draw comes from it.
+            options: None: as the kind of task does by default.
+        """
         return batch
 
     def normalize(self, batch: Batch, model: Model) -> Batch:
         """What the network wants of a batch that is on its device (uint8 pixels to floats, say)."""
         return batch
+
+    def pack(self, model: Model) -> str | None:
+        """Have `batch` put texts one behind the other without padding, where the network can read them so.
+
+        Sets `model.packed` where a trial gives the same outputs as padded texts do.
+
+        Returns:
+            why not; None where it does.
+        """
+        return "only texts have padding"
 
     def training_inputs(self, batch: Batch) -> dict[str, Any]:
         """The network's keyword arguments in training; networks that compute their own loss get targets."""
@@ -268,7 +316,7 @@ class Task(Plugin, Generic[T]):
         return model.network(**batch.inputs)
 
     @abstractmethod
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
         """The mean loss over a batch's examples, a scalar with gradient."""
 
     @abstractmethod
@@ -294,6 +342,10 @@ class Task(Plugin, Generic[T]):
     @abstractmethod
     def summarize(self, tallies: Sequence[Any]) -> dict[str, float]:
         """The figures of `score` over items by their tallies, each as often as it is in the list."""
+
+    def class_counts(self, target: T) -> Mapping[str, int]:
+        """How often the loss meets each class in an answer, which tells how rare a class is."""
+        return Counter(self.classes_in(target))
 
     def classes_in(self, target: T) -> Sequence[str]:
         """The class of each thing that an answer names, with repetitions; empty where it names none."""

@@ -13,6 +13,7 @@ import numpy
 from typing_extensions import override
 
 from goldloop.records import Item, content_key
+from goldloop.tasks._augmentation import OF_IMAGES, AugmentationOptions
 from goldloop.tasks._captioners import captioner, opening_ids
 from goldloop.tasks._free_text import CONTROL, FreeTextConfig, FreeTextTask
 from goldloop.tasks._generation import (
@@ -24,7 +25,9 @@ from goldloop.tasks._generation import (
     rectangle,
     without_cache,
 )
-from goldloop.tasks._images import augment_pixels, normalize_pixels, prepare_image
+from goldloop.tasks._images import normalize_pixels, prepare_image
+from goldloop.tasks._rows import keys_of, stacked
+from goldloop.tasks._varied_batches import augment_images
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class ImageCaptioning(FreeTextTask):
 
     config: Config
     modality = "image"
+    augmentations = OF_IMAGES
     suggested_checkpoint = "microsoft/git-base"
     small_network = {
         "model_type": "git",
@@ -123,7 +127,7 @@ class ImageCaptioning(FreeTextTask):
         import torch
 
         network = plain(model.network)
-        inputs = {"pixel_values": torch.stack([torch.as_tensor(row["pixel_values"]) for row in rows])}
+        inputs = {"pixel_values": stacked(rows, "pixel_values")}
         targets: dict[str, Any] | None = None
         most = model.settings["max_new_tokens"]
         answers = [row["labels"] for row in rows] if "labels" in rows[0] else None
@@ -141,12 +145,17 @@ class ImageCaptioning(FreeTextTask):
                 targets = continued_targets([opening] * len(rows), answers, padding, len(opening) + most)
         if targets is not None:
             targets["inputs"].update(without_cache(network))
-        return Batch(inputs, targets, tuple(row.get("key", "") for row in rows))
+        return Batch(inputs, targets, keys_of(rows))
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        pixels = augment_pixels(batch.inputs["pixel_values"], generator)
-        return replace(batch, inputs={**batch.inputs, "pixel_values": pixels})
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        return augment_images(batch, generator, options)
 
     @override
     def normalize(self, batch: Batch, model: Model) -> Batch:

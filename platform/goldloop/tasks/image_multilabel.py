@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from goldloop.records import Item, content_key
-from goldloop.tasks._images import augment_pixels, image_model, normalize_pixels, prepare_image
+from goldloop.tasks._augmentation import OF_CLASSES, AugmentationOptions
+from goldloop.tasks._images import image_model, normalize_pixels, prepare_image
 from goldloop.tasks._multiple_choice import ChoicesConfig, ClassSetTask
 from goldloop.tasks._regions import colour
+from goldloop.tasks._rows import keys_of, stacked
+from goldloop.tasks._varied_batches import augment_classes
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class ImageMultilabel(ClassSetTask):
         """What a recipe says under `task:`."""
 
     modality = "image"
+    augmentations = OF_CLASSES
     suggested_checkpoint = "google/vit-base-patch16-224"
     small_network = {
         "model_type": "resnet",
@@ -77,16 +81,17 @@ class ImageMultilabel(ClassSetTask):
     @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
         """`pixel_values` uint8 `(B, 3, S, S)`; `normalize` makes them floats."""
-        import torch
-
-        pixels = torch.stack([torch.as_tensor(row["pixel_values"]) for row in rows])
-        keys = tuple(row.get("key", "") for row in rows)
-        return Batch({"pixel_values": pixels}, self.targets_of(rows), keys)
+        return Batch({"pixel_values": stacked(rows, "pixel_values")}, self.targets_of(rows), keys_of(rows))
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        varied = augment_pixels(batch.inputs["pixel_values"], generator)
-        return replace(batch, inputs={"pixel_values": varied})
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        return augment_classes(batch, generator, options, len(self.classes))
 
     @override
     def normalize(self, batch: Batch, model: Model) -> Batch:

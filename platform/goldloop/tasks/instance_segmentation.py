@@ -11,8 +11,9 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError, ItemError
 from goldloop.records import Item
 from goldloop.tasks import _coco_metrics, _matching
+from goldloop.tasks._augmentation import OF_OBJECTS, AugmentationOptions
 from goldloop.tasks._detector_task import DetectorTask, DetectorTaskConfig, example_picture
-from goldloop.tasks._detectors import Found, batch_of, detector, varied
+from goldloop.tasks._detectors import Found, batch_of, detector
 from goldloop.tasks._geometry import size_of
 from goldloop.tasks._instance_masks import (
     Instance,
@@ -31,6 +32,7 @@ from goldloop.tasks._letterbox import letterbox
 from goldloop.tasks._masks import to_counts
 from goldloop.tasks._painted_regions import IMAGE, drawing_tag
 from goldloop.tasks._regions import colour
+from goldloop.tasks._varied_batches import augment_objects
 from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class InstanceSegmentation(DetectorTask[Instances]):
     config: Config
     architecture = "mask-rcnn"
     # Hub checkpoints that give a mask for each object are of another make than torchvision's detectors.
+    augmentations = OF_OBJECTS
     suggested_checkpoint = ""
     small_network = {
         "model_type": "torchvision-detector", "architecture": "mask-rcnn", "backbone": "resnet18",
@@ -196,13 +199,20 @@ class InstanceSegmentation(DetectorTask[Instances]):
 
     @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
-        side = model.processor.size
-        whole = [{**row, "masks": unpacked(row["masks"], side)} if "masks" in row else row for row in rows]
-        return batch_of(whole, ["masks"])
+        batch = batch_of(rows, ["masks"])
+        for target in batch.targets or ():
+            target["masks"] = unpacked(target["masks"], model.processor.size)
+        return batch
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        return varied(batch, generator, mirror=self.config.mirror)
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        return augment_objects(batch, generator, options, mirror=self.config.mirror)
 
     @override
     def answer(self, found: Found) -> Instances:

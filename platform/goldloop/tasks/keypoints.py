@@ -14,8 +14,9 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError, ModelError, VersionError
 from goldloop.records import Item
 from goldloop.tasks import _coco_metrics, _matching
+from goldloop.tasks._augmentation import OF_OBJECTS, AugmentationOptions
 from goldloop.tasks._detector_task import DetectorTask, DetectorTaskConfig, example_picture
-from goldloop.tasks._detectors import Found, batch_of, detector, varied
+from goldloop.tasks._detectors import Found, batch_of, detector
 from goldloop.tasks._geometry import pixels
 from goldloop.tasks._letterbox import letterbox, out_of_square
 from goldloop.tasks._pose_regions import decode_poses, encode_poses, parse_pose, pose_tags
@@ -32,6 +33,7 @@ from goldloop.tasks._poses import (
     similarities,
 )
 from goldloop.tasks._regions import colour
+from goldloop.tasks._varied_batches import augment_objects
 from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Keypoints(DetectorTask[list[Pose]]):
     config: Config
     architecture = "keypoint-rcnn"
     # Hub checkpoints that find people's joints are of another make than torchvision's detectors.
+    augmentations = OF_OBJECTS
     suggested_checkpoint = ""
     small_network = {
         "model_type": "torchvision-detector", "architecture": "keypoint-rcnn", "backbone": "resnet18",
@@ -268,11 +271,17 @@ class Keypoints(DetectorTask[list[Pose]]):
         return batch_of(rows, ["keypoints"])
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
         names = list(self.config.keypoints)
         other = dict([*self.config.mirrored, *((two, one) for one, two in self.config.mirrored)])
         partners = [names.index(other.get(name, name)) for name in names]
-        return varied(batch, generator, mirror=self.config.mirror, partners=partners)
+        return augment_objects(batch, generator, options, mirror=self.config.mirror, partners=partners)
 
     @override
     def answer(self, found: Found) -> list[Pose]:

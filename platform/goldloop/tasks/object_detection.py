@@ -14,6 +14,7 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction, content_key
 from goldloop.tasks import _coco_metrics, _matching
+from goldloop.tasks._augmentation import OF_OBJECTS, AugmentationOptions
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._detectors import (
     Found,
@@ -22,7 +23,6 @@ from goldloop.tasks._detectors import (
     detector,
     found_in,
     training_labels,
-    varied,
 )
 from goldloop.tasks._geometry import (
     Box,
@@ -41,7 +41,8 @@ from goldloop.tasks._geometry import (
 from goldloop.tasks._images import normalize_pixels
 from goldloop.tasks._letterbox import into_square, letterbox
 from goldloop.tasks._regions import colour, labels_tag, new_region, region_id, region_value
-from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
+from goldloop.tasks._varied_batches import augment_objects
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
 
 if TYPE_CHECKING:
     import datasets
@@ -77,7 +78,8 @@ class ObjectDetection(ClassesTask[list[Box]]):
     config: Config
     modality = "image"
     metric = "map"
-    takes_label_smoothing = False
+    loss_options = frozenset()
+    augmentations = OF_OBJECTS
     suggested_checkpoint = "PekingU/rtdetr_v2_r18vd"
     small_network = {
         "model_type": "torchvision-detector", "architecture": "fcos", "backbone": "resnet18", "channels": 64,
@@ -212,8 +214,14 @@ class ObjectDetection(ClassesTask[list[Box]]):
         return batch_of(rows)
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        return varied(batch, generator, mirror=self.config.mirror)
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        return augment_objects(batch, generator, options, mirror=self.config.mirror)
 
     @override
     def normalize(self, batch: Batch, model: Model) -> Batch:
@@ -230,7 +238,7 @@ class ObjectDetection(ClassesTask[list[Box]]):
         return found_in(model, batch)
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
         loss: torch.Tensor = outputs.loss
         return loss
 

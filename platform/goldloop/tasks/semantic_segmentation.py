@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,11 @@ from pydantic import field_validator
 from typing_extensions import override
 
 from goldloop.errors import AnnotationError, ItemError
-from goldloop.records import Item, Prediction, content_key
+from goldloop.records import Item, Prediction
+from goldloop.tasks._augmentation import OF_PIXELS, AugmentationOptions
 from goldloop.tasks._class_maps import (
     MOST_CLASSES,
+    VOID,
     SemanticMasks,
     majority,
     map_of,
@@ -24,19 +25,21 @@ from goldloop.tasks._class_maps import (
     void_map,
 )
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
+from goldloop.tasks._detector_task import example_picture
 from goldloop.tasks._images import image_model, normalize_pixels, upright_size
+from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, pixel_loss
 from goldloop.tasks._masks import from_counts
 from goldloop.tasks._painted_regions import IMAGE, Tool, brush_region, drawing_tag, read_region, size_of
 from goldloop.tasks._pixel_scores import figures_by_class, overall_figures, pixel_confusion
+from goldloop.tasks._rows import keys_of, stacked
 from goldloop.tasks._semantic_networks import (
     HEAD,
     highest_classes,
-    pixel_loss,
     squeeze_image,
     squeeze_map,
-    vary,
 )
-from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
+from goldloop.tasks._varied_batches import augment_maps
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
 
 if TYPE_CHECKING:
     import datasets
@@ -87,6 +90,8 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     config: Config
     modality = "image"
     metric = "miou"
+    loss_options = CLASS_LOSS_OPTIONS
+    augmentations = OF_PIXELS
     suggested_checkpoint = "nvidia/mit-b0"
     small_network = {
         "model_type": "upernet",
@@ -263,25 +268,25 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
         """`pixel_values` uint8 `(B, 3, S, S)`; targets `map` uint8 `(B, S, S)`, 255 where void."""
-        import torch
-
-        pixels = torch.stack([torch.as_tensor(row["pixel_values"]) for row in rows])
-        maps = [torch.as_tensor(row["map"]) for row in rows if "map" in row]
-        if maps and len(maps) < len(rows):
-            raise ValueError(f"{len(rows) - len(maps)} of {len(rows)} rows have no masks")
+        known = sum("map" in row for row in rows)
+        if 0 < known < len(rows):
+            raise ValueError(f"{len(rows) - known} of {len(rows)} rows have no masks")
         return Batch(
-            {"pixel_values": pixels},
-            {"map": torch.stack(maps)} if maps else None,
-            tuple(row.get("key", "") for row in rows),
+            {"pixel_values": stacked(rows, "pixel_values")},
+            {"map": stacked(rows, "map")} if known else None,
+            keys_of(rows),
             context={"sizes": [(int(row["size"][0]), int(row["size"][1])) for row in rows]},
         )
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
-        pixels, maps = vary(
-            batch.inputs["pixel_values"], batch.targets["map"], generator, mirror=self.config.mirror
-        )
-        return replace(batch, inputs={"pixel_values": pixels}, targets={"map": maps})
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
+        return augment_maps(batch, generator, options, mirror=self.config.mirror)
 
     @override
     def normalize(self, batch: Batch, model: Model) -> Batch:
@@ -294,8 +299,8 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
         return highest_classes(model.network(**batch.inputs).logits, batch.context["sizes"])
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        return pixel_loss(outputs.logits, batch.targets["map"], label_smoothing)
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
+        return pixel_loss(outputs.logits, batch.targets["map"], options, VOID)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[SemanticMasks]]:
@@ -318,6 +323,14 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     def summarize(self, tallies: Sequence[Any]) -> dict[str, float]:
         """Over pixels: mean IoU of the classes that appear, accuracy, mean recall of expected classes."""
         return overall_figures(sum(tallies))
+
+    @override
+    def class_counts(self, target: SemanticMasks) -> Mapping[str, int]:
+        """Pixels of each class."""
+        width, height = target["width"], target["height"]
+        return {
+            mask["label"]: int(from_counts(mask["counts"], width, height).sum()) for mask in target["masks"]
+        }
 
     @override
     def classes_in(self, target: SemanticMasks) -> Sequence[str]:
@@ -397,18 +410,5 @@ def _example(classes: Sequence[str], variant: int) -> Example[SemanticMasks]:
     picture = numpy.full((_HEIGHT, _WIDTH, 3), 235 - 5 * variant, dtype=numpy.uint8)
     for number, colour in enumerate(colours):
         picture[pixels == number] = colour
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    content = buffer.getvalue()
-    key = content_key(content)
-    item = Item(
-        key=key,
-        modality="image",
-        uri=f"example:{variant}",
-        group=key,
-        source="0:examples",
-        media_type="image/png",
-        width=_WIDTH,
-        height=_HEIGHT,
-    )
+    item, content = example_picture(Image.fromarray(picture), variant)
     return Example(item, target_of(pixels, classes), content)

@@ -32,7 +32,7 @@ from goldloop.tasks._text_pairs import (
     tiny_pair_checkpoint,
 )
 from goldloop.tasks._texts import SMALL_ENCODER
-from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model, Task
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model, Task
 
 if TYPE_CHECKING:
     import datasets
@@ -81,7 +81,7 @@ class TextSimilarity(Task[float]):
     metric = "spearman"
     suggested_checkpoint = "sentence-transformers/all-MiniLM-L6-v2"
     small_network = SMALL_ENCODER
-    takes_label_smoothing = False
+    loss_options = frozenset()
 
     @property
     @override
@@ -236,7 +236,7 @@ class TextSimilarity(Task[float]):
         return (torch.tensor(known, dtype=torch.float32) - scale.least) / scale.width
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
         """The mean squared error, on a scale from 0 to 1."""
         from torch.nn.functional import mse_loss
 

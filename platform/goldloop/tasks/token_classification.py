@@ -13,6 +13,7 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError, ModelError
 from goldloop.records import Item, Prediction, content_key
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
+from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, tag_losses
 from goldloop.tasks._matching import counted
 from goldloop.tasks._regions import labels_tag, new_region, region_id, region_value
 from goldloop.tasks._spans import Span, overlapping, quote, read_span, without_overlaps
@@ -28,11 +29,13 @@ from goldloop.tasks._token_models import (
     tokenize,
     torn,
 )
-from goldloop.tasks.base import Batch, ConsensusPolicy, Example, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
 
 if TYPE_CHECKING:
     import datasets
     import torch
+
+    from goldloop.tasks._augmentation import AugmentationOptions
 
 CONTROL = "span"
 _KIND = "labels"
@@ -65,6 +68,7 @@ class TokenClassification(ClassesTask[list[Span]]):
     config: Config
     modality = "text"
     metric = "f1"
+    loss_options = CLASS_LOSS_OPTIONS
     suggested_checkpoint = "sentence-transformers/all-MiniLM-L6-v2"
     small_network = SMALL_ENCODER
 
@@ -242,7 +246,13 @@ class TokenClassification(ClassesTask[list[Span]]):
         return batch_of(rows, model)
 
     @override
-    def augment(self, batch: Batch, model: Model, generator: torch.Generator) -> Batch:
+    def augment(
+        self,
+        batch: Batch,
+        model: Model,
+        generator: torch.Generator,
+        options: AugmentationOptions | None = None,
+    ) -> Batch:
         """The batch itself; of more windows than fit into memory a random choice, anew in each epoch."""
         import torch
 
@@ -254,19 +264,10 @@ class TokenClassification(ClassesTask[list[Span]]):
         return batch.map(lambda tensor: tensor[drawn.sort().values.to(tensor.device)])
 
     @override
-    def loss(self, outputs: Any, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-        from torch.nn.functional import cross_entropy
-
-        logits = outputs.logits.float()
+    def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
+        losses = tag_losses(outputs.logits, batch.targets, options, IGNORED)
         # A batch may have no token at all: its loss is 0, not the mean of nothing.
-        total = cross_entropy(
-            logits.flatten(0, 1),
-            batch.targets.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=label_smoothing,
-            reduction="sum",
-        )
-        mean: torch.Tensor = total / (batch.targets != IGNORED).sum().clamp(min=1)
+        mean: torch.Tensor = losses.sum() / (batch.targets != IGNORED).sum().clamp(min=1)
         return mean
 
     @override

@@ -54,7 +54,7 @@ class GaugeReading(Task[float]):
     metric = "closeness"
     suggested_checkpoint = ""
     small_network = {"model_type": "gauge"}
-    takes_label_smoothing = False
+    loss_options = frozenset()
     classes = ()
 
     def with_classes(self, classes):
@@ -132,7 +132,7 @@ class GaugeReading(Task[float]):
         targets = torch.tensor([row["reading"] for row in rows]).float() if known else None
         return Batch({"pixels": pixels}, targets, tuple(row.get("key", "") for row in rows))
 
-    def loss(self, outputs, batch, label_smoothing=0.0):
+    def loss(self, outputs, batch, options=None):
         return ((outputs - batch.targets) ** 2).mean()
 
     def predict(self, model, outputs):

@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from goldloop.errors import AnnotationError, ModelError, RecipeError, VersionError
 from goldloop.tasks import tasks
-from goldloop.tasks.base import Batch
+from goldloop.tasks.base import Batch, LossOptions
 
 CLASSES = ("roads", "lighting", "waste")
 AWKWARD = ('say "hi"', "a & b", "x < y > z", "it's", "😀", "$text", "a|b", "[x]", "]]>", "שלום")
@@ -247,7 +247,7 @@ def test_the_loss_is_the_binary_cross_entropy_of_each_class_with_smoothed_target
         return -(smooth * p.log() + (1 - smooth) * (1 - p).log()).mean()
 
     for smoothing in (0.0, 0.2):
-        loss = make().loss(SimpleNamespace(logits=logits), batch, smoothing)
+        loss = make().loss(SimpleNamespace(logits=logits), batch, LossOptions(smoothing))
         assert loss.item() == pytest.approx(expected(smoothing).item(), rel=1e-5)
 
 

@@ -23,6 +23,7 @@ from goldloop.records import Item, content_key
 from goldloop.tasks import tasks
 from goldloop.tasks._class_maps import VOID, map_of, target_of
 from goldloop.tasks._masks import polygon_mask, to_counts, to_label_studio
+from goldloop.tasks.base import LossOptions
 
 torch.set_num_threads(2)
 
@@ -470,7 +471,7 @@ def test_an_image_that_is_void_as_a_whole_costs_nothing(task, model):
     batch = batch_of(task, model, np.full((32, 32), VOID, np.uint8), np.zeros((3, 32, 32), np.uint8))
     logits = torch.randn(24, 3, 16, 16, requires_grad=True)
 
-    loss = task.loss(type("Outputs", (), {"logits": logits}), batch, 0.1)
+    loss = task.loss(type("Outputs", (), {"logits": logits}), batch, LossOptions(0.1))
     loss.backward()
 
     assert loss.item() == 0
@@ -512,7 +513,7 @@ def test_networks_of_several_designs_learn_answer_and_come_back_from_disk(task, 
     rows = [{"key": "a", "image": stored(upright, 1), **task.to_row(target(pixels))}] * 2
     batch = task.normalize(task.batch(task.prepare(model, rows), model), model)
 
-    loss = task.loss(model.network.train()(**task.training_inputs(batch)), batch, 0.1)
+    loss = task.loss(model.network.train()(**task.training_inputs(batch)), batch, LossOptions(0.1))
     loss.backward()
     model.network.eval()
     model.network.save_pretrained(tmp_path)

@@ -5,6 +5,7 @@ from safetensors.torch import load_file
 from goldloop.errors import ModelError, RecipeError
 from goldloop.tasks import tasks
 from goldloop.tasks._texts import learn_tokenizer
+from goldloop.tasks.base import LossOptions
 
 torch.set_num_threads(2)
 
@@ -102,7 +103,9 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_examples_losses():
 
         def loss_of(chosen, model=model):
             batch = task.batch(task.prepare(model, chosen), model)
-            return task.loss(model.network(**task.training_inputs(batch)), batch, 0.1).item()
+            return task.loss(
+                model.network(**task.training_inputs(batch)), batch, LossOptions(label_smoothing=0.1)
+            ).item()
 
         assert loss_of(rows) == pytest.approx(sum(loss_of([row]) for row in rows) / len(rows), rel=1e-5)
 
