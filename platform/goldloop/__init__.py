@@ -29,6 +29,8 @@ _HOMES = {
     "promote": "goldloop.loop",
     "predict": "goldloop.loop",
     "run": "goldloop.loop",
+    "tune": "goldloop.tuning",
+    "estimate": "goldloop.estimation",
     "simulate": "goldloop.simulation",
     "up": "goldloop.workbench",
     "down": "goldloop.workbench",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from goldloop.errors import RecipeError
-from goldloop.recipe import load
+from goldloop.recipe import in_yaml, load
 from goldloop.records import Modality
 from goldloop.tasks import tasks
 
@@ -111,16 +111,8 @@ def _text(name: str, kind: str, path: Path, source: str | None, fields: Mapping[
         kind=kind,
         path=path,
         source=source,
-        task="\n".join(f"  {field}: {_flow(value)}" for field, value in fields.items() if field != "kind"),
-        checkpoint=task.suggested_checkpoint or _flow({"from-config": dict(task.small_network)}),
-        fresh=_flow({"from-config": dict(task.small_network)}),
+        task="\n".join(f"  {field}: {in_yaml(value)}" for field, value in fields.items() if field != "kind"),
+        checkpoint=task.suggested_checkpoint or in_yaml({"from-config": dict(task.small_network)}),
+        fresh=in_yaml({"from-config": dict(task.small_network)}),
         metric=task.metric,
     )
-
-
-def _flow(value: object) -> str:
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-    # Behind a bare number it marks the end of the document.
-    return text.removesuffix("...\n").strip()

@@ -18,6 +18,7 @@ GoldloopError                 the root: catch this to catch them all
 │   ├── CertificateError      a version that does not prove what it claims
 │   └── LossRefused           a format that cannot hold all of a version
 ├── TrainingError             a run that cannot start or go on
+│   └── Diverged                  its loss or gradient is no number any more
 ├── ModelError                a model that is absent, unreadable or of another task type
 │   └── GateRefused           a model that its gates keep from production
 └── ServingError              a request that the prediction server cannot answer
@@ -148,6 +149,10 @@ class LossRefused(VersionError):
 
 class TrainingError(GoldloopError):
     """A training run cannot start or go on."""
+
+
+class Diverged(TrainingError):
+    """The loss or its gradient is no number any more: these settings, or these items, do not train."""
 
 
 class ModelError(GoldloopError):

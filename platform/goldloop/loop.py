@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from goldloop import __version__, wiring
+from goldloop import wiring
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, write_books
@@ -213,6 +213,7 @@ def train(
     progress: Progress = SILENT,
     *,
     on: Version | str | None = None,
+    profile: bool = False,
 ) -> Run:
     """A dataset version -> a trained model, registered as challenger.
 
@@ -224,6 +225,7 @@ def train(
         workspace: where.
         progress: where to tell how far it is.
         on: the version; by default the latest.
+        profile: find out what a step waits for, on the way; the model is the same.
 
     Raises:
         CertificateError: the version does not prove what it claims.
@@ -239,18 +241,25 @@ def train(
             remedy="Add `training: {checkpoint: ...}` to it",
         )
     version = wiring.version_of(workspace, recipe.name, on)
-    run_id = digest_of([version.digest, wiring.fields(recipe)["training"], __version__])[:12]
+    run_id = wiring.run_id(version, wiring.fields(recipe)["training"])
     if not wiring.is_main_process():
-        return wiring.fit(recipe.training, workspace, version, run_id, {}, lambda event: None)
+        return wiring.fit(
+            recipe.training, workspace, version, run_id, {}, lambda event: None, profile=profile
+        )
     with workspace.lock(recipe.name):
         certificate.require(version.folder)
         facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
         progress.say(f"train: run {run_id} on {version.ref}")
         with (
             wiring.tracking(workspace).run(recipe.name, run_id, facts) as record,
-            wiring.steps_shown(progress, record.listen(progress)) as heard,
+            wiring.steps_shown(
+                progress,
+                record.listen(progress),
+                metric=tasks.get(recipe.task.kind).metric,
+                epochs=recipe.training.epochs,
+            ) as heard,
         ):
-            finished = wiring.fit(recipe.training, workspace, version, run_id, facts, heard)
+            finished = wiring.fit(recipe.training, workspace, version, run_id, facts, heard, profile=profile)
             record.finish(finished)
         model = wiring.registry(workspace).register(
             recipe.name,

@@ -36,6 +36,7 @@ from goldloop.serving.config import ServingConfig
 from goldloop.tasks import tasks
 from goldloop.tasks.base import TaskConfig
 from goldloop.training.config import TrainingConfig
+from goldloop.training.search import PREFIX, Space, TuningConfig
 
 
 class _PluginMistake(ValueError):
@@ -80,6 +81,7 @@ class Recipe(BaseModel):
     labeling: LabelingConfig = LabelingConfig()
     dataset: DatasetConfig = DatasetConfig()
     training: TrainingConfig | None = None
+    tuning: TuningConfig | None = None
     gates: tuple[GateField, ...] = ()
     serving: ServingConfig = ServingConfig()
 
@@ -104,10 +106,27 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         RecipeError: names each field that is wrong, what was found and the nearest known name.
     """
-    data = _read(Path(path))
+    return parse(read(Path(path), overrides), where=str(path))
+
+
+def read(path: Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of a recipe's file, some of them set, as they are written: what `parse` takes.
+
+    Raises:
+        RecipeError: no such file, no YAML, or an override that leads nowhere.
+    """
+    data = _read(path)
     for override in overrides:
-        _override(data, override)
-    return parse(data, where=str(path))
+        place, value = assignment(override)
+        _set(data, place, value, override)
+    return data
+
+
+def in_yaml(value: Any) -> str:
+    """A value on one line, as an override or a recipe holds it."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    # Behind a bare number it marks the end of the document.
+    return text.removesuffix("...\n").strip()
 
 
 def parse(data: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -117,10 +136,14 @@ def parse(data: Mapping[str, Any], where: str = "recipe") -> Recipe:
         RecipeError: as `load`.
     """
     try:
-        return Recipe.model_validate(dict(data))
+        recipe = Recipe.model_validate(dict(data))
     except ValidationError as error:
         mistakes = list(_mistakes(Recipe, error))
         raise RecipeError("\n  ".join(mistakes), where=where) from error
+    mistakes = list(_mistakes_of_space(recipe))
+    if mistakes:
+        raise RecipeError("\n  ".join(mistakes), where=where)
+    return recipe
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -142,14 +165,22 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> None:
+def assignment(override: str) -> tuple[str, Any]:
+    """The field and the value of an override `a.b=c`.
+
+    Raises:
+        RecipeError: it is none.
+    """
     place, separator, text = override.partition("=")
     if not separator or not place:
         raise RecipeError("an override has the form a.b=c", found=repr(override))
     try:
-        value = yaml.safe_load(text)
+        return place, yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError("the value of an override is not YAML", where=place, found=repr(text)) from error
+
+
+def _set(data: dict[str, Any], place: str, value: Any, override: str) -> None:
     *parents, last = place.split(".")
     target: Any = data
     for part in parents:
@@ -163,7 +194,8 @@ def _override(data: dict[str, Any], override: str) -> None:
 def _descend(target: Any, part: str, override: str) -> Any:
     if isinstance(target, list):
         return target[_index(target, part, override)]
-    if target.get(part) is None:
+    if target.get(part) is None or target[part] is True:
+        # `augment: true` is an `augment` of which nothing is said.
         target[part] = {}
     if not isinstance(target[part], dict | list):
         raise RecipeError(f"{part!r} has no fields of its own", where=override, found=repr(target[part]))
@@ -197,6 +229,30 @@ def _mistakes(schema: type[BaseModel], error: ValidationError, prefix: str = "")
             message = detail["msg"].removeprefix("Value error, ")
             found = "" if cause is not None else f" (found {detail['input']!r})"
             yield f"{'.'.join(place)}: {message}{found}"
+
+
+def _mistakes_of_space(recipe: Recipe) -> Iterator[str]:
+    """As `_mistakes`, of settings to be tried that `training:` does not have or does not take."""
+    if recipe.tuning is None or recipe.tuning.space is None:
+        return
+    if recipe.training is None:
+        yield "tuning: there is no `training:` whose settings could be tried"
+        return
+    for name in recipe.tuning.space:
+        if not name.startswith(PREFIX):
+            known = [f"{PREFIX}{field}" for field in TrainingConfig.model_fields]
+            near = difflib.get_close_matches(f"{PREFIX}{name}", known, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            yield f"tuning.space.{name}: only fields of `training:` can be tried{hint}"
+    fields = recipe.training.model_dump(mode="json", by_alias=True)
+    inside = {name: values for name, values in recipe.tuning.space.items() if name.startswith(PREFIX)}
+    for _, value, error in Space(inside, fields).mistakes():
+        for mistake in _mistakes(TrainingConfig, error, "tuning.space.training"):
+            yield (
+                mistake
+                if "(found" in mistake or "unknown field" in mistake
+                else f"{mistake} (found {value!r})"
+            )
 
 
 def _nearest(schema: type[BaseModel], place: tuple[int | str, ...]) -> str:

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.errors import ModelError
-from goldloop.progress import Advance, Progress
-from goldloop.recipe import Recipe
+from goldloop.progress import Progress, Show
+from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Item
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
@@ -133,24 +134,48 @@ def is_main_process() -> bool:
 
 
 @contextmanager
-def steps_shown(progress: Progress, heard: Callable[[Event], None]) -> Iterator[Callable[[Event], None]]:
-    """Show a run's steps as progress, as soon as it tells how many there are, and pass its events on."""
-    from goldloop.training.events import StepLogged
+def steps_shown(
+    progress: Progress,
+    heard: Callable[[Event], None],
+    what: str = "train",
+    *,
+    metric: str | None = None,
+    epochs: int | None = None,
+) -> Iterator[Callable[[Event], None]]:
+    """Show a run's steps as progress, as soon as it tells how many there are, and pass its events on.
 
+    Args:
+        progress: where to show them.
+        heard: hears every event.
+        what: a word for the work.
+        metric: the validation figure to show beside them.
+        epochs: how many the run has at most.
+    """
+    from goldloop.training.events import StepLogged
+    from goldloop.training.live import Live
+
+    live = Live(metric, epochs)
     with ExitStack() as shown:
-        advance: Advance | None = None
+        show: Show | None = None
         done = 0
 
         def hear(event: Event) -> None:
-            nonlocal advance, done
+            nonlocal show, done
+            live.hear(event)
             if isinstance(event, StepLogged):
-                if advance is None:
-                    advance = shown.enter_context(progress.track("train", event.total))
-                advance(event.step - done)
                 done = event.step
+                if show is None:
+                    show = shown.enter_context(progress.watch(what, event.total))
+            if show is not None:
+                show(done, live.figures())
             heard(event)
 
         yield hear
+
+
+def run_id(version: Version, training: Mapping[str, Any]) -> str:
+    """The run that a version and the fields of a `training:` section are."""
+    return digest_of([version.digest, training, __version__])[:12]
 
 
 def fit(
@@ -160,13 +185,16 @@ def fit(
     run_id: str,
     facts: Mapping[str, Any],
     heard: Callable[[Event], None],
+    *,
+    profile: bool = False,
 ) -> Run:
     """Train on a version that holds, in this process as one of those that do so together."""
     from goldloop.training.run import train
 
     splits = {split: version.dataset(split) for split in ("train", "validation")}
     folder = workspace.runs / version.name / run_id
-    return train(tasks.create(version.task), config, splits, folder, workspace.cache, facts, heard)
+    task = tasks.create(version.task)
+    return train(task, config, splits, folder, workspace.cache, facts, heard, profile=profile)
 
 
 def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from goldloop.progress import Advance, Progress
+from goldloop.progress import Advance, Progress, Show
 
 RECIPE = typer.Argument(..., help="A recipe: a YAML file.", show_default=False)
 OVERRIDES = typer.Argument(
@@ -23,6 +23,8 @@ OVERRIDES = typer.Argument(
 AS_JSON = typer.Option(False, "--json", help="Print the result as JSON.")
 
 _LINE_SECONDS = 5.0
+_LONGER_BY = 50
+"""Of work that takes long a line tells every 2% of the time that it has taken."""
 
 
 class Lines:
@@ -47,6 +49,31 @@ class Lines:
                 self.say(f"{what}: {done}" + (f" of {total}" if total else ""))
 
         yield advance
+
+    @contextmanager
+    def watch(self, what: str, total: int) -> Iterator[Show]:
+        """Lines with the count, the time left and the figures."""
+        began = spoke = time.monotonic()
+        before: int | None = None
+
+        def show(done: int, figures: Sequence[str]) -> None:
+            nonlocal spoke, before
+            now = time.monotonic()
+            before = done if before is None else before
+            if now - spoke < max(_LINE_SECONDS, (now - began) / _LONGER_BY):
+                return
+            spoke = now
+            told = [f"{what}: {done} of {total}", *figures]
+            if done > before:
+                told.append(f"{_clock((now - began) * (total - done) / (done - before))} left")
+            self.say(", ".join(told))
+
+        yield show
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 class Bars:
@@ -78,6 +105,20 @@ class Bars:
         with Progress(*columns, console=self._console, transient=True) as progress:
             task = progress.add_task(what, total=total)
             yield lambda more: progress.advance(task, more)
+
+    @contextmanager
+    def watch(self, what: str, total: int) -> Iterator[Show]:
+        """A bar with the figures beneath it; both go when the work is done."""
+        from goldloop.cli.live import Watched
+
+        with Watched(self._console) as watched:
+            task = watched.add_task(what, total=total)
+
+            def show(done: int, figures: Sequence[str]) -> None:
+                watched.figures = figures
+                watched.update(task, completed=done, refresh=True)
+
+            yield show
 
 
 def progress() -> Progress:

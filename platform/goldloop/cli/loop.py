@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from goldloop.cli.display import AS_JSON, OVERRIDES, RECIPE, progress, show_facts, show_json
+from goldloop.cli.display import AS_JSON, OVERRIDES, RECIPE, progress, show_facts, show_json, show_table
+from goldloop.errors import TrainingError
+
+if TYPE_CHECKING:
+    from goldloop.training.profile import Profile
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,12 +73,54 @@ def commit(
     )
 
 
-def train(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
+def train(
+    recipe: Path = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    profile: bool = typer.Option(
+        False, "--profile", help="Say what a step waits for; the model is the same."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
     """Train on the latest version, or go on where a run was killed."""
     from goldloop.loop import train
 
-    run = train(_load(recipe, overrides), progress=progress())
-    _show(as_json, asdict(run), {"run": run.id, "result": run.summary(), "folder": run.folder})
+    run = train(_load(recipe, overrides), progress=progress(), profile=profile)
+    facts = {"run": run.id, "result": run.summary(), "folder": run.folder, "report": run.report}
+    found = _profiled(run.folder) if profile else None
+    if as_json:
+        show_json({**asdict(run), "report": run.report, "profile": None if found is None else asdict(found)})
+        return
+    show_facts(facts)
+    if found is not None:
+        _show_profile(found, run.folder)
+
+
+def _profiled(folder: Path) -> Profile:
+    from goldloop.training.profile import Profile
+
+    found = Profile.read(folder)
+    if found is None:
+        raise TrainingError(
+            "no step was profiled",
+            where=folder,
+            remedy="A run that is finished, or has too few steps left, has none to look at: profile it from "
+            "its start, such as with another `training.seed`",
+        )
+    return found
+
+
+def _show_profile(profile: Profile, folder: Path) -> None:
+    from goldloop.training.profile import TRACE_FILE
+
+    rows = [
+        (name, f"{seconds * 1000:,.2f} ms", f"{share:.1%}")
+        for name, seconds, share in profile.rows().values()
+    ]
+    rows.append(("a whole step", f"{profile.seconds * 1000:,.2f} ms", ""))
+    title = f"Where a step's time goes (mean of {profile.steps} steps)"
+    show_table(("part", "time", "share"), rows, title)
+    found = profile.bottleneck()
+    show_facts({"found": found.finding, "remedy": found.remedy, "trace": folder / TRACE_FILE})
 
 
 def predict(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:

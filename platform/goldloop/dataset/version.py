@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import datasets
 
 _NAME_LENGTH = 16
+_LONGEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,23 @@ class Version:
             if isinstance(feature, datasets.Image):
                 rows = rows.cast_column(column, datasets.Image(decode=False))
         return rows
+
+    def sample(self, split: str, count: int) -> datasets.Dataset:
+        """Some rows of a split, the longest texts among them; nothing is written.
+
+        The first rows are as good as drawn by lot: they are in the order of their keys, which are digests.
+        """
+        import datasets
+
+        paths = sorted((self.folder / "data").glob(f"{split}-*.parquet"))
+        task = tasks.create(self.task)
+        features = features_of(task)
+        for column, feature in features.items():
+            if isinstance(feature, datasets.Image):
+                features[column] = datasets.Image(decode=False)
+        rows = _with_longest(paths, count) if task.modality == "text" else _first(paths, count)
+        columns = {name: [row[name] for row in rows] for name in features}
+        return datasets.Dataset.from_dict(columns, features=features)
 
 
 def write(
@@ -306,6 +325,36 @@ def _quietly() -> Iterator[None]:
     finally:
         if shown:
             enable_progress_bar()
+
+
+def _first(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
+    """No more than these rows is read."""
+    from pyarrow.parquet import ParquetFile
+
+    rows: list[dict[str, Any]] = []
+    for path in paths:
+        with ParquetFile(path) as file:
+            for block in file.iter_batches(batch_size=64):
+                rows += block.slice(0, count - len(rows)).to_pylist()
+                if len(rows) == count:
+                    return rows
+    return rows
+
+
+def _with_longest(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
+    import pyarrow
+    from pyarrow import compute
+    from pyarrow.parquet import read_table
+
+    if not paths:
+        return []
+    table = pyarrow.concat_tables(read_table(path) for path in paths)
+    lengths: Any = compute
+    order = compute.sort_indices(lengths.utf8_length(table["text"]), sort_keys=[("", "descending")])
+    longest = order[: min(count, _LONGEST)].to_pylist()
+    others = (place for place in range(len(table)) if place not in longest)
+    chosen = [*longest, *islice(others, count - len(longest))]
+    return list(table.take(sorted(chosen)).to_pylist())
 
 
 def _agreement(labels: Sequence[Label[Any]]) -> dict[str, float | int | None]:
