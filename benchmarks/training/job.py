@@ -1,0 +1,98 @@
+"""What one process is asked to measure, and the splits and network that it starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from cases import Case, Size
+
+
+@dataclass(slots=True)
+class Job:
+    """One arm on one layer of one case.
+
+    Attributes:
+        case, size: what.
+        arm, layer: how.
+        splits: `train`, `held-out` if it has any, and `files` for images.
+        start: the folder of the network and processor that all arms start from.
+        work: a folder of this process alone.
+        options: what the case sets of this arm.
+    """
+
+    case: Case
+    size: Size
+    arm: str
+    layer: str
+    splits: dict[str, datasets.Dataset]
+    start: Path
+    work: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the examples are texts."""
+        return self.case.data.modality == "text"
+
+    @property
+    def rows(self) -> datasets.Dataset:
+        """What the layer works on: all files where the loader is drained, else the training examples."""
+        return self.splits["files" if self.layer == "data" and "files" in self.splits else "train"]
+
+    @property
+    def device(self) -> torch.device:
+        """What computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def as_loaded(job: Job) -> tuple[Any, Any]:
+    """Network and processor, as a user of transformers loads them."""
+    import transformers
+
+    head = "AutoModelForSequenceClassification" if job.is_text else "AutoModelForImageClassification"
+    network = getattr(transformers, head).from_pretrained(job.start, local_files_only=True)
+    processor: Any = transformers.AutoTokenizer if job.is_text else transformers.AutoImageProcessor
+    return network, processor.from_pretrained(job.start, local_files_only=True)
+
+
+def first_loss(job: Job, network: torch.nn.Module, processor: Any) -> float:
+    """Loss of the first training examples before any training, dropout off: equal for all arms."""
+    rows = job.splits["train"].select(range(min(8, len(job.splits["train"]))))
+    inputs, labels = padded(rows, processor, job.is_text)
+    network.eval()
+    with torch.inference_mode():
+        logits = network(**inputs).logits.float()
+    return float(torch.nn.functional.cross_entropy(logits, labels))
+
+
+def held_out_accuracy(job: Job, network: torch.nn.Module, processor: Any) -> float | None:
+    """Share of held-out examples that a trained network gets right; None where there are none."""
+    rows = job.splits.get("held-out")
+    if rows is None:
+        return None
+    device = next(network.parameters()).device
+    network.eval()
+    right = 0
+    with torch.inference_mode():
+        for start in range(0, len(rows), 64):
+            inputs, labels = padded(
+                rows.select(range(start, min(start + 64, len(rows)))), processor, job.is_text
+            )
+            logits = network(**{name: value.to(device) for name, value in inputs.items()}).logits
+            right += int((logits.argmax(-1).cpu() == labels).sum())
+    return right / len(rows)
+
+
+def padded(
+    rows: datasets.Dataset, processor: Any, is_text: bool
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Rows as inputs of the network, by transformers' own processor, and their labels."""
+    if is_text:
+        inputs = processor(rows["text"][:], truncation=True, padding=True, return_tensors="pt")
+    else:
+        inputs = processor([image.convert("RGB") for image in rows["image"][:]], return_tensors="pt")
+    return dict(inputs), torch.tensor(rows["label"][:])
