@@ -116,6 +116,22 @@ def windows_of(tokens: int, length: int) -> list[tuple[int, int]]:
     return [(start, start + length) for start in [*starts, tokens - length]]
 
 
+def tokens_shown(tokens: NDArray[numpy.int64], model: Model) -> NDArray[numpy.int64]:
+    """How many tokens the windows of texts of so many tokens show, `(N,)`: those in two count twice."""
+    import numpy
+
+    room = _room(model)
+    shown = numpy.array(tokens, dtype=numpy.int64)
+    for place in numpy.flatnonzero(shown > room):
+        shown[place] = sum(end - start for start, end in windows_of(int(shown[place]), room))
+    return shown
+
+
+def _room(model: Model) -> int:
+    """How many tokens of a text a window has room for."""
+    return int(model.settings["max_length"]) - sum(map(len, _ends(model.processor)))
+
+
 def batch_of(rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
     """Prepared texts in windows: `input_ids` and `attention_mask` int64 `(W, T)`; targets are tags `(W, T)`.
 

@@ -25,6 +25,7 @@ from goldloop.records import Item, Modality, Prediction
 if TYPE_CHECKING:
     import datasets
     import torch
+    from numpy.typing import NDArray
     from PIL import Image
 
     from goldloop.tasks._augmentation import AugmentationOptions
@@ -318,6 +319,13 @@ class Task(Plugin, Generic[T]):
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
         """The mean loss over a batch's examples, a scalar with gradient."""
+
+    def loss_terms(self, model: Model, tokens: NDArray[Any]) -> NDArray[Any] | None:
+        """Of how many terms `loss` takes the mean, for rows of so many tokens; None: one for each row.
+
+        The parts of a batch are weighed by it, so that they add up to the loss of the whole.
+        """
+        return None
 
     @abstractmethod
     def predict(self, model: Model, outputs: Any) -> list[Prediction[T]]:

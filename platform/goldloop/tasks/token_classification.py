@@ -27,6 +27,7 @@ from goldloop.tasks._token_models import (
     tag_tokens,
     token_model,
     tokenize,
+    tokens_shown,
     torn,
 )
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
@@ -34,6 +35,7 @@ from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, Los
 if TYPE_CHECKING:
     import datasets
     import torch
+    from numpy.typing import NDArray
 
     from goldloop.tasks._augmentation import AugmentationOptions
 
@@ -269,6 +271,11 @@ class TokenClassification(ClassesTask[list[Span]]):
         # A batch may have no token at all: its loss is 0, not the mean of nothing.
         mean: torch.Tensor = losses.sum() / (batch.targets != IGNORED).sum().clamp(min=1)
         return mean
+
+    @override
+    def loss_terms(self, model: Model, tokens: NDArray[Any]) -> NDArray[Any]:
+        """The loss is a mean over tokens, each as often as windows show it."""
+        return tokens_shown(tokens, model)
 
     @override
     def outputs(self, model: Model, batch: Batch) -> Any:

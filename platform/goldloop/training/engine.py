@@ -1,17 +1,17 @@
 """The training loop: a generator of steps. Logging, evaluating, saving and stopping belong to the caller.
 
 One step is one effective batch of `batch_size` examples, whatever the number of processes and of parts that
-it is split into: each part's mean loss is weighted by its share of the examples, so the gradient is that of
-the whole batch. Nothing in a step waits for the device: losses stay on it until the caller reads them.
+it is split into: each part's mean loss is weighted by its share of what the loss is a mean over (examples,
+or tokens), so the gradient is that of the whole batch. Nothing in a step waits for the device: losses stay
+on it until the caller reads them.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,9 +21,13 @@ import numpy
 import torch
 
 from goldloop.errors import TrainingError
-from goldloop.tasks.base import Batch, Model, Task
+from goldloop.tasks._augmentation import AugmentationOptions
+from goldloop.tasks.base import Batch, LossOptions, Model, Task
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit
+from goldloop.training.optimizers import make_optimizer
+from goldloop.training.profiler import Mark, unmarked
+from goldloop.training.schedules import learning_rate_share
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -74,8 +78,7 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
 
     precision: str = config.precision
     if precision == "auto":
-        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        precision = "bf16" if bf16 else "no"
+        precision = "bf16" if _multiplies_bf16() else "no"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
         # Without it each of several processes on CPUs would train alone, and write over the others.
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
@@ -89,6 +92,14 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if precision == "fp16" and accelerator.scaler is None:
         raise _no_precision(precision, f"a {accelerator.device.type} has no fp16")
     return accelerator
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the device has instructions for products in bf16, and does not imitate them."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
 
 
 def _no_precision(precision: str, reason: str) -> TrainingError:
@@ -109,6 +120,7 @@ class Engine:
         config: how.
         data: the training split.
         accelerator: where.
+        class_weights: how much each class counts in the loss, by id; None: all alike.
     """
 
     def __init__(
@@ -118,16 +130,27 @@ class Engine:
         config: TrainingConfig,
         data: PreparedSplit,
         accelerator: Accelerator,
+        class_weights: tuple[float, ...] | None = None,
     ) -> None:
         self.task = task
         self.model = model
         self.config = config
         self.data = data
         self.accelerator = accelerator
+        self.accumulation = 1 if config.gradient_accumulation == "auto" else config.gradient_accumulation
+        self.loss_options = LossOptions(config.label_smoothing, class_weights, config.focal_gamma)
+        self.augmentation = augmentation_options(config)
+        self._terms = None if data.tokens is None else task.loss_terms(model, data.tokens)
         self.done = 0
         self.steps_per_epoch = len(data.epoch(config.batch_size, config.seed, 0))
         self.total = self.steps_per_epoch * config.epochs
-        self.network, self.optimizer = accelerator.prepare(model.network, make_optimizer(model, config))
+        self.learning_rate = 5e-5 if config.learning_rate == "auto" else config.learning_rate
+        self.mark: Mark = unmarked
+        self._channels_last = convolves(model.network)
+        if self._channels_last:
+            model.network.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(model.network, config, self.learning_rate)
+        self.network, self.optimizer = accelerator.prepare(model.network, optimizer)
         self.generator = torch.Generator(device=accelerator.device)
         self.generator.manual_seed(config.seed * 1_000 + accelerator.process_index)
 
@@ -141,24 +164,27 @@ class Engine:
         try:
             while self.done < self.total:
                 start = time.perf_counter()
-                parts = next(batches)
+                with self.mark("wait"):
+                    parts = next(batches)
                 yield self._step(parts, time.perf_counter() - start)
         finally:
             batches.close()
 
     def _step(self, parts: list[_Part], wait: float) -> Step:
-        rate = learning_rate_at(self.done, self.total, self.config)
+        rate = self.learning_rate * learning_rate_share(self.done, self.total, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.network.train()
         loss = self._backward(parts)
         finite = torch.isfinite(loss)
         if self.config.max_grad_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
+            with self.mark("clip"):
+                norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
             if norm is not None and self.accelerator.scaler is None:
                 finite = finite & torch.isfinite(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        with self.mark("optimizer"):
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         epoch = self.done // self.steps_per_epoch + 1
         self.done += 1
         return Step(
@@ -183,15 +209,23 @@ class Engine:
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                batch = part.batch.to(device)
+                with self.mark("copy"):
+                    batch = part.batch.to(device)
                 if self.config.augment:
-                    batch = self.task.augment(batch, self.model, self.generator)
-                batch = self.task.normalize(batch, self.model)
-                outputs = self.network(**self.task.training_inputs(batch))
-                loss = self.task.loss(outputs, batch, self.config.label_smoothing)
-                share = loss * (part.examples / len(part.step_keys))
+                    with self.mark("augment"):
+                        batch = self.task.augment(batch, self.model, self.generator, self.augmentation)
+                with self.mark("normalize"):
+                    batch = self.task.normalize(batch, self.model)
+                    if self._channels_last:
+                        batch = batch.map(_channels_last)
+                with self.mark("forward"):
+                    outputs = self.network(**self.task.training_inputs(batch))
+                with self.mark("loss"):
+                    loss = self.task.loss(outputs, batch, self.loss_options)
+                share = loss * part.share
                 # Gradients are averaged over processes; here they are to be added up.
-                self.accelerator.backward(share * processes)
+                with self.mark("backward"):
+                    self.accelerator.backward(share * processes)
                 total = total + share.detach()
         return total
 
@@ -207,24 +241,57 @@ class Engine:
         """The parts of one effective batch that this process works on."""
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         keys = tuple(self.data.keys[position] for position in positions)
-        slices = numpy.array_split(numpy.asarray(positions), self.config.gradient_accumulation * processes)
+        whole = self._weight(positions)
+        slices = numpy.array_split(numpy.asarray(positions), self.accumulation * processes)
         parts = []
         for start in range(0, len(slices), processes):
             if not len(slices[start]):
                 break
             own = slices[start + rank].tolist()
             # A process without an example still takes part in the exchange of gradients, with no weight.
-            batch = self.data.batch(own or positions[:1])
-            parts.append(_Part(_pinned(batch, self.accelerator.device), len(own), keys))
+            with self.mark("gather"):
+                batch = _pinned(self.data.batch(own or positions[:1]), self.accelerator.device)
+            share = self._weight(own) / whole if whole else 0.0
+            parts.append(_Part(batch, len(own), share, keys))
         return parts
+
+    def _weight(self, positions: Sequence[int]) -> float:
+        """What these examples count in the mean loss of a batch."""
+        return float(len(positions) if self._terms is None else self._terms[list(positions)].sum())
+
+
+def augmentation_options(config: TrainingConfig) -> AugmentationOptions | None:
+    """What the recipe says of how images are varied; None where the task decides."""
+    if isinstance(config.augment, bool):
+        return None
+    return AugmentationOptions(**config.augment.model_dump())
+
+
+def convolves(network: torch.nn.Module) -> bool:
+    """Whether a network is made of convolutions, which are faster with each pixel's channels together.
+
+    The single one with which a vision transformer cuts an image into patches does not count. Keypoint R-CNN
+    views its heat maps as rows, which it cannot where channels lie together.
+    """
+    if any(type(module).__name__ == "KeypointRCNN" for module in network.modules()):
+        return False
+    return any(
+        isinstance(module, torch.nn.Conv2d) and module.kernel_size[0] > module.stride[0]
+        for module in network.modules()
+    )
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one forward pass works on; `examples` is 0 for a stand-in."""
+    """What one forward pass works on; `examples` is 0 for a stand-in, `share` is of the batch's mean loss."""
 
     batch: Batch
     examples: int
+    share: float
     step_keys: tuple[str, ...]
 
 
@@ -247,27 +314,3 @@ def prefetched(work: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def make_optimizer(model: Model, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, fused; weights decay, biases and the scales of norms (one dimension) do not."""
-    trained = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def learning_rate_at(done: int, total: int, config: TrainingConfig) -> float:
-    """The learning rate of the step after `done` of `total`: a rise from 0, then the schedule."""
-    warmup = round(config.warmup * total)
-    if done < warmup:
-        return config.learning_rate * (done + 1) / warmup
-    share = (done - warmup) / max(total - warmup, 1)
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-    if config.schedule == "linear":
-        return config.learning_rate * (1 - share)
-    return config.learning_rate

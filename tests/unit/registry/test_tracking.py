@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -22,6 +23,21 @@ FACTS = {
         "gates": [],
     },
 }
+SPEED = Throughput(
+    samples_per_second=52.0,
+    tokens_per_second=900.0,
+    padded_tokens_per_second=1000.0,
+    useful_token_share=0.9,
+    step_p50=0.1,
+    step_p95=0.2,
+    data_wait_share=0.25,
+    peak_memory_bytes=2000,
+    steps=5,
+    samples=40,
+    seconds=0.8,
+    warmup_steps=0,
+    warmup_seconds=0.0,
+)
 EVENTS = [
     StepLogged(step=5, total=10, epoch=1, loss=1.5, learning_rate=0.1, samples_per_second=50.0),
     Evaluated(step=5, epoch=1, metrics={"accuracy": 0.5}, best=True),
@@ -66,6 +82,7 @@ def finished(tmp_path) -> Run:
     lines = [json.dumps(asdict(event)) for event in EVENTS if not isinstance(event, Note)]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "run.json").write_text("{}")
+    (folder / "report.html").write_text("<!doctype html>")
     throughput = Throughput(
         samples_per_second=55.0,
         tokens_per_second=None,
@@ -126,7 +143,39 @@ def test_a_run_has_its_parameters_history_figures_and_files(tracking, client, fi
     assert run.data.metrics["throughput/samples_per_second"] == 55.0
     assert "throughput/tokens_per_second" not in run.data.metrics
     files = [file.path for file in client.list_artifacts(run.info.run_id)]
-    assert files == ["metrics.jsonl", "run.json"]
+    assert files == ["metrics.jsonl", "report.html", "run.json"]
+
+
+def test_what_the_meter_measures_becomes_curves(tracking, client, finished):
+    """From the events while the run goes on, and from its file where MLflow was away."""
+    told = [replace(event, speed=SPEED) for event in EVENTS if isinstance(event, StepLogged)]
+    (finished.folder / "metrics.jsonl").write_text(
+        "".join(json.dumps(asdict(event)) + "\n" for event in told)
+    )
+    with tracking.run("mail", "run-a", FACTS) as record:
+        tell(record, told[:1])
+        record.finish(finished)
+    (run,) = runs(client)
+    curves = {
+        "samples_per_second": 52.0,
+        "tokens_per_second": 900.0,
+        "padded_tokens_per_second": 1000.0,
+        "useful_token_share": 0.9,
+        "data_wait_share": 0.25,
+        "peak_memory_bytes": 2000.0,
+    }
+    for name, value in curves.items():
+        assert history(client, run, f"speed/{name}") == [(5, value), (10, value)]
+    assert history(client, run, "train/learning_rate") == [(5, 0.1), (10, 0.05)]
+    assert not [name for name in run.data.metrics if name.startswith("speed/warmup")]
+    assert "speed/steps" not in run.data.metrics
+
+
+def test_the_page_of_a_run_can_be_fetched_from_mlflow(tracking, client, finished, tmp_path):
+    with tracking.run("mail", "run-a", FACTS) as record:
+        record.finish(finished)
+    fetched = client.download_artifacts(runs(client)[0].info.run_id, "report.html", str(tmp_path))
+    assert Path(fetched).read_text() == "<!doctype html>"
 
 
 def test_the_terminal_hears_of_evaluations_notes_and_steps(tracking):

@@ -69,6 +69,21 @@ def test_the_size_of_a_picture_is_its_size_upright(orientation):
     assert upright_size(stored) == ((40, 20) if orientation < 5 else (20, 40))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_bytes_and_an_opened_picture_are_turned_alike_and_the_picture_stays_as_it_is(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encoded(halves(size=(40, 20)), "JPEG", exif=exif, quality=95)
+    with Image.open(io.BytesIO(stored)) as opened:
+        before = opened.copy()
+        from_picture = decode_upright(opened, 20)
+        assert opened.size == before.size == (40, 20)
+        assert opened.tobytes() == before.tobytes()
+    from_bytes = decode_upright(stored, 20)
+    assert from_bytes.size == from_picture.size
+    assert from_bytes.tobytes() == from_picture.tobytes()
+
+
 def test_what_is_no_image_has_no_size():
     with pytest.raises(ItemError):
         upright_size(b"not an image")

@@ -33,6 +33,8 @@ BERT = {
     "intermediate_size": 64,
 }
 
+STILL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
 GPT2 = {
     "model_type": "gpt2",
     "vocab_size": 320,
@@ -91,6 +93,11 @@ def material(kind: str, network: dict[str, Any]) -> Material:
 @pytest.fixture(scope="session")
 def images() -> Material:
     return material("image-classification", VIT)
+
+
+@pytest.fixture(scope="session")
+def spans() -> Material:
+    return material("token-classification", BERT | STILL)
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,9 @@ import torch
 
 from goldloop.errors import TrainingError
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import (
-    Engine,
-    learning_rate_at,
-    make_accelerator,
-    make_optimizer,
-    prefetched,
-)
+from goldloop.training.engine import Engine, make_accelerator, prefetched
+from goldloop.training.optimizers import make_optimizer
+from goldloop.training.schedules import learning_rate_share
 
 
 def engine(material, cache, **fields) -> Engine:
@@ -24,7 +20,8 @@ def engine(material, cache, **fields) -> Engine:
     config = material.config(**fields)
     accelerator = make_accelerator(config)
     set_seed(config.seed)
-    model = material.task.model(config.checkpoint_argument(), texts=["a b"] * 3)
+    texts = ["a b"] * 3
+    model = material.task.model(config.checkpoint_argument(), texts=texts, settings=config.model_settings())
     data = PreparedSplit.prepare(material.task, model, material.rows, cache)
     return Engine(material.task, model, config, data, accelerator)
 
@@ -65,6 +62,14 @@ def test_a_batch_smaller_than_its_parts_loses_no_example(images, cache):
     assert parts == pytest.approx(whole, rel=1e-4)
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_texts_with_more_or_fewer_tokens_add_up(spans, cache, parts):
+    still = {"augment": False, "epochs": 2, "max_length": 16, "packing": False}
+    whole, _ = trained(spans, cache, **still)
+    losses, _ = trained(spans, cache, **still, gradient_accumulation=parts)
+    assert losses == pytest.approx(whole, rel=1e-4)
+
+
 def test_the_same_seed_gives_the_same_bits(texts, cache):
     _, first = trained(texts, cache)
     _, second = trained(texts, cache)
@@ -76,7 +81,7 @@ def test_the_same_seed_gives_the_same_bits(texts, cache):
 def test_the_learning_rate_of_each_step_is_the_scheduled_one(images, cache):
     one = engine(images, cache, epochs=4, warmup=0.5)
     rates = [step.learning_rate for step in one.steps()]
-    assert rates == [learning_rate_at(done, one.total, one.config) for done in range(one.total)]
+    assert rates == [5e-3 * learning_rate_share(done, one.total, one.config) for done in range(one.total)]
     assert rates[:6] == pytest.approx([5e-3 * n / 6 for n in range(1, 7)])
     assert rates[6] == pytest.approx(5e-3)
     assert rates[-1] < rates[6]
@@ -86,15 +91,15 @@ def test_schedules_end_where_they_should(images):
     constant = images.config(schedule="constant", learning_rate=1.0)
     linear = images.config(schedule="linear", learning_rate=1.0)
     cosine = images.config(schedule="cosine", learning_rate=1.0)
-    assert learning_rate_at(99, 100, constant) == 1.0
-    assert learning_rate_at(50, 100, linear) == 0.5
-    assert learning_rate_at(50, 100, cosine) == pytest.approx(0.5)
-    assert learning_rate_at(99, 100, cosine) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.99)))
+    assert learning_rate_share(99, 100, constant) == 1.0
+    assert learning_rate_share(50, 100, linear) == 0.5
+    assert learning_rate_share(50, 100, cosine) == pytest.approx(0.5)
+    assert learning_rate_share(99, 100, cosine) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.99)))
 
 
 def test_biases_and_norms_do_not_decay(images):
     model = images.task.model({"from-config": images.network})
-    decaying, still = make_optimizer(model, images.config(weight_decay=0.1)).param_groups
+    decaying, still = make_optimizer(model.network, images.config(weight_decay=0.1), 1e-3).param_groups
     assert (decaying["weight_decay"], still["weight_decay"]) == (0.1, 0.0)
     assert all(parameter.ndim >= 2 for parameter in decaying["params"])
     assert all(parameter.ndim == 1 for parameter in still["params"])

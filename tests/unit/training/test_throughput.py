@@ -55,6 +55,24 @@ def test_time_between_pause_and_resume_does_not_count(meter: Meter, clock: Clock
     assert found.useful_token_share is None
 
 
+def test_recent_figures_are_those_since_the_last_time(meter: Meter, clock: Clock):
+    assert meter.recent() is None
+    meter.resume()
+    for seconds in (1.0, 3.0):
+        clock.now += seconds
+        meter.step(10, 30, 40, 1.0)
+    first = meter.recent()
+    assert (first.steps, first.samples_per_second, first.tokens_per_second) == (2, 5, 15)
+    assert first.data_wait_share == 0.5
+    assert meter.recent() is None
+    clock.now += 0.5
+    meter.step(10, 40, 40, 0.0)
+    second = meter.recent(processes=2)
+    assert (second.steps, second.samples, second.samples_per_second) == (1, 20, 40)
+    assert (second.useful_token_share, second.data_wait_share) == (1, 0)
+    assert meter.summary().steps == 3
+
+
 def test_a_step_while_paused_is_a_mistake(meter: Meter):
     with pytest.raises(RuntimeError, match="resume"):
         meter.step(1, 0, 0, 0.0)
