@@ -18,8 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("recipe", help="a YAML file")
     parser.add_argument("overrides", nargs="*", help="such as training.epochs=3")
+    parser.add_argument("--profile", action="store_true", help="find out what a step waits for")
     arguments = parser.parse_args()
-    run = goldloop.train(goldloop.load(arguments.recipe, arguments.overrides))
+    run = goldloop.train(goldloop.load(arguments.recipe, arguments.overrides), profile=arguments.profile)
     if is_main_process():
         print(f"{run.folder}: {run.summary()}")
     PartialState().destroy_process_group()

@@ -19,7 +19,8 @@ from goldloop.inference import Predictor
 from goldloop.training import run
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, Step, prefetched
+from goldloop.training.engine import Engine, Step
+from goldloop.training.prefetch import gather_threads, prefetched
 
 _NEVER = 10**9
 
@@ -108,7 +109,8 @@ def drain(job: Job, window: Window) -> dict[str, Any]:
     window.begin()
     for epoch in range(2):
         places = split.epoch(job.case.batch_size, job.case.seed, epoch)
-        for batch in prefetched(partial(split.batch, positions) for positions in places):
+        gathers = (partial(split.batch, positions) for positions in places)
+        for batch in prefetched(gathers, gather_threads(split.task.modality)):
             window.step(len(batch.keys), batch.tokens, batch.padded_tokens)
         if not epoch:
             window.warmed()

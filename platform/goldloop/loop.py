@@ -259,7 +259,9 @@ def train(
                 epochs=recipe.training.epochs,
             ) as heard,
         ):
-            finished = wiring.fit(recipe.training, workspace, version, run_id, facts, heard, profile=profile)
+            finished = wiring.fit(
+                recipe.training, workspace, version, run_id, facts, heard, progress, profile=profile
+            )
             record.finish(finished)
         model = wiring.registry(workspace).register(
             recipe.name,

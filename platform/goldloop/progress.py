@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 Advance = Callable[[int], None]
 """Call with how many more are done."""
+
+Show = Callable[[int, Sequence[str]], None]
+"""Call with how many are done by now, and what was measured last: a few words for each figure."""
 
 
 class Progress(Protocol):
@@ -18,6 +21,9 @@ class Progress(Protocol):
 
     def track(self, what: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """Show how far some work is; `total` is None where the end cannot be known."""
+
+    def watch(self, what: str, total: int) -> AbstractContextManager[Show]:
+        """Show how far some work is, how long it will take, and the figures that it measures of itself."""
 
 
 class Silent:
@@ -30,3 +36,8 @@ class Silent:
     def track(self, what: str, total: int | None = None) -> Iterator[Advance]:
         """Nothing."""
         yield lambda done: None
+
+    @contextmanager
+    def watch(self, what: str, total: int) -> Iterator[Show]:
+        """Nothing."""
+        yield lambda done, figures: None

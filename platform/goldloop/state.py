@@ -70,6 +70,7 @@ def turn_facts(turn: Turn) -> dict[str, Any]:
         facts["version"] = turn.version.ref
     if turn.run is not None:
         facts["run"] = f"{turn.run.id}, {turn.run.summary()}"
+        facts["run report"] = str(turn.run.report)
     if turn.report is not None:
         facts["test"] = turn.report.headline()
     if turn.promotion is not None:

@@ -15,7 +15,7 @@ from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.errors import ModelError
-from goldloop.progress import Progress, Show
+from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Item
 from goldloop.tasks import tasks
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from goldloop.training.config import TrainingConfig
     from goldloop.training.events import Event
     from goldloop.training.run import Run
+
+_SILENT = Silent()
 
 
 def fields(recipe: Recipe) -> dict[str, Any]:
@@ -185,6 +187,7 @@ def fit(
     run_id: str,
     facts: Mapping[str, Any],
     heard: Callable[[Event], None],
+    progress: Progress = _SILENT,
     *,
     profile: bool = False,
 ) -> Run:
@@ -194,7 +197,7 @@ def fit(
     splits = {split: version.dataset(split) for split in ("train", "validation")}
     folder = workspace.runs / version.name / run_id
     task = tasks.create(version.task)
-    return train(task, config, splits, folder, workspace.cache, facts, heard, profile=profile)
+    return train(task, config, splits, folder, workspace.cache, facts, heard, progress, profile=profile)
 
 
 def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:

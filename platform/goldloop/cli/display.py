@@ -116,7 +116,7 @@ class Bars:
 
             def show(done: int, figures: Sequence[str]) -> None:
                 watched.figures = figures
-                watched.update(task, completed=done, refresh=True)
+                watched.update(task, completed=done)
 
             yield show
 

@@ -6,21 +6,21 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import GoldloopError
 from goldloop.evaluation.report import Content, Judged, Report
+from goldloop.pages import template
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
-    import jinja2
     from PIL import Image
 
     from goldloop.evaluation.gates.base import Verdict
 
+_TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _MOST_WRONG = 60
 _LONGEST_TEXT = 600
 _THUMBNAIL = 144
@@ -55,7 +55,7 @@ def page(
     """
     wrong = report.wrong()
     task = tasks.create(report.task)
-    return _template().render(
+    return template(_TEMPLATE).render(
         report=report,
         headline=report.metrics[report.metric],
         verdicts=verdicts,
@@ -64,17 +64,6 @@ def page(
         wrong=len(wrong),
         count=len(report.items),
     )
-
-
-@cache
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source)
 
 
 def _mistake(task: Task[Any], item: Judged, content: Content | None) -> _Mistake:

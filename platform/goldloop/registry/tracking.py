@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_BATCHES = 5.0
 _METRICS_PER_BATCH = 500
 _LONGEST_VALUE = 500
+_FILES = ("run.json", "metrics.jsonl", "report.html", "profile.json")
+_NO_CURVES = frozenset({"steps", "samples", "seconds", "warmup_steps", "warmup_seconds"})
+"""Of what is measured of the last steps: how many these were, which is no figure of the run."""
 
 
 class Tracking:
@@ -117,7 +120,7 @@ class Record:
             self._waiting.clear()
             self._send(self._lacking(run.folder / "metrics.jsonl"))
             self._send(self._unsent(_figures(run)))
-            for file in ("run.json", "metrics.jsonl"):
+            for file in _FILES:
                 if (run.folder / file).exists():
                     client.log_artifact(self._id, str(run.folder / file))
             client.set_terminated(self._id, "FINISHED")
@@ -169,8 +172,14 @@ def _metrics(event: Mapping[str, Any]) -> list[tuple[str, float, int]]:
     """Name, value and step of what an event measured; from the event or its line in `metrics.jsonl`."""
     if "metrics" in event:
         return [(f"validation/{name}", value, event["step"]) for name, value in event["metrics"].items()]
+    step = event["step"]
     names = [name for name in ("loss", "learning_rate", "samples_per_second") if name in event]
-    return [(f"train/{name}", event[name], event["step"]) for name in names]
+    speed = event.get("speed") or {}
+    return [(f"train/{name}", event[name], step) for name in names] + [
+        (f"speed/{name}", float(value), step)
+        for name, value in speed.items()
+        if value is not None and name not in _NO_CURVES
+    ]
 
 
 def _figures(run: Run) -> list[tuple[str, float, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,6 +48,44 @@ class Lora(BaseModel):
     """Names of layers, as the network calls them, such as `q_proj`."""
 
 
+class Freeze(BaseModel):
+    """Layers that stay as the checkpoint has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """How many from the input on, the embeddings being the first; `all`: all but the head."""
+    thaw_every: float | None = Field(default=None, gt=0)
+    """Epochs after which each time the topmost frozen layer begins to learn; None: they stay frozen."""
+
+
+class Augmentation(BaseModel):
+    """How training images are varied, anew in each epoch, on the device, their boxes and masks with them.
+
+    A share is the probability in [0, 1] that an image, or for `mixup`, `cutmix` and `mosaic` a batch, is
+    changed so.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    geometry: bool = True
+    """A little turned, moved and scaled."""
+    colour: bool = True
+    """A little lighter or darker, with more or less contrast."""
+    crop: float | None = Field(default=None, gt=0, le=1)
+    """The least share of the picture's area that a random crop keeps; None: no crop."""
+    flip: Literal["horizontal", "vertical", "both"] | None = None
+    """Mirrored half of the time: only where a mirrored picture means the same."""
+    rand_augment: int | None = Field(default=None, ge=1, le=10)
+    """So many operations of RandAugment on each image; None: none."""
+    erase: float = Field(default=0.0, ge=0, le=1)
+    """Share of images with a rectangle painted over."""
+    mixup: float = Field(default=0.0, ge=0, le=1)
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    mosaic: float = Field(default=0.0, ge=0, le=1)
+    """Four pictures in one, for detection."""
+
+
 class TrainingConfig(BaseModel):
     """How a model is trained."""
 
@@ -58,15 +96,30 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=32, ge=1)
     """Examples per step over all processes and accumulation: the effective batch."""
-    gradient_accumulation: int = Field(default=1, ge=1)
-    """Parts that each batch is split into, to save memory; the result is the same up to rounding."""
-    learning_rate: float = Field(default=5e-5, gt=0)
+    gradient_accumulation: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Parts that each batch is split into, to save memory; the result is the same up to rounding.
+
+    `auto`: one, and twice as many each time that the device runs out of memory.
+    """
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = 5e-5
+    """`auto`: found by a short run in which it rises until the loss does."""
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lion", "muon"] = "adamw"
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each layer learns at this times the rate of the one above it; 1: all at the same."""
+    freeze: Freeze | None = None
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay per step of an average of the weights, which is what is scored and kept; None: no average."""
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps over which the learning rate rises from 0."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "warmup-stable-decay"] = "cosine"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["balanced", "sqrt"] | dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """How much each class counts in the loss: by name (1 for those not named); `balanced`: as the inverse of
+    its share of the labels; `sqrt`: as the square root of that."""
+    focal_gamma: float = Field(default=0.0, ge=0)
+    """Focal loss: examples that are right already count less, the more so the higher; 0: all count."""
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """`auto` is bf16 on a GPU that has it, else no mixed precision."""
     seed: int = 0
@@ -77,12 +130,19 @@ class TrainingConfig(BaseModel):
     """Side in pixels; by default the checkpoint's own."""
     max_length: int | None = Field(default=None, ge=8)
     """Tokens per text; by default the checkpoint's own limit."""
-    augment: bool = True
+    augment: bool | Augmentation = True
+    """`true`: as the kind of task does by default."""
     lora: Lora | None = None
+    packing: bool | Literal["auto"] = "auto"
+    """Texts of a batch one behind the other without padding; `auto`: where the network gives the same."""
+    gradient_checkpointing: bool = False
+    """Compute parts of the forward pass twice, to save memory."""
+    compile: bool | Literal["auto"] = "auto"
+    """`auto`: where the run is long enough on a GPU to gain more than compiling costs."""
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingConfig:
-        if self.batch_size % self.gradient_accumulation:
+        if self.gradient_accumulation != "auto" and self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of "
                 f"gradient_accumulation {self.gradient_accumulation}"

@@ -1,38 +1,44 @@
-"""A split, prepared once and kept on disk; batches are gathers from a memory map.
+"""A split, prepared once and kept on disk; batches are copied from there as whole tensors.
 
-    rows -> Task.prepare, in threads, once -> columns on disk -> one effective batch after another
+    rows -> Task.prepare, in threads, once -> segments on disk -> one effective batch after another
 
 There are no worker processes: the dear part (decoding, resizing, tokenising) is done before the first step,
-and is there again for the next run on the same rows.
+and is there again for the next run on the same items, whatever came to them since.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
-import torch
 from numpy.typing import NDArray
 
 from goldloop import __version__
-from goldloop.errors import GoldloopError, TrainingError
+from goldloop.errors import TrainingError
+from goldloop.progress import Advance, Progress, Silent
 from goldloop.tasks.base import Batch, Model, Task
-from goldloop.training.columns import Columns, open_columns, write_columns
+from goldloop.training.column import Column
+from goldloop.training.gathered import StoredRows
+from goldloop.training.preparation import prepared_rows, target_columns
+from goldloop.training.prepared_store import ITEM, Found, PreparedStore, bound
+from goldloop.training.sampling import parts_of, shuffled
 
 if TYPE_CHECKING:
     import datasets
 
-_CHUNK = 64
-_THREADS = min(16, os.cpu_count() or 1)
-_POOL = 50
+__all__ = ["PreparedSplit", "rows_digest", "target_columns", "undecoded"]
+
+_CHUNK = 256
+_SILENT = Silent()
+_LIBRARIES = ("numpy", "pillow", "tokenizers")
 
 
 class PreparedSplit:
@@ -42,35 +48,58 @@ class PreparedSplit:
         task: what they are for.
         model: what they were prepared for.
         keys: the items' content keys, in order.
-        columns: what `Task.prepare` made of them, in the same order.
+        found: where each of them is, in the same order.
+
+    Attributes:
+        pinned: gather images into page-locked memory, from which a GPU copies while it computes; only where
+            there is one.
     """
 
-    def __init__(self, task: Task[Any], model: Model, keys: Sequence[str], columns: Columns) -> None:
+    def __init__(self, task: Task[Any], model: Model, keys: Sequence[str], found: Found) -> None:
         self.task = task
         self.model = model
         self.keys = tuple(keys)
-        self._columns = columns
+        self.pinned = False
+        self._folders = found.folders
+        self._places = found.places
 
     @classmethod
-    def prepare(cls, task: Task[Any], model: Model, rows: datasets.Dataset, cache: Path) -> PreparedSplit:
-        """Prepare a split, or read what an earlier run prepared of the same rows in the same way.
+    def prepare(
+        cls,
+        task: Task[Any],
+        model: Model,
+        rows: datasets.Dataset,
+        cache: Path,
+        progress: Progress = _SILENT,
+        *,
+        most_bytes: int | None = None,
+    ) -> PreparedSplit:
+        """Prepare what no earlier run has prepared of a split in the same way.
 
         Args:
             task: decides how.
             model: its processor and settings decide too.
             rows: at least one row with `key`, `image` or `text`, and the target's columns.
             cache: the folder for what can be made again.
+            progress: told how far it is.
+            most_bytes: what all prepared data in the cache may hold beside what is in use; None: a quarter
+                of what it holds and what is free on the disk.
 
         Raises:
             TrainingError: an item cannot be read (names its key), or the cache cannot be written.
         """
         rows = undecoded(task, rows)
         keys = rows["key"][:]
-        folder = cache / "prepared" / _digest(task, model, rows)
-        columns = open_columns(folder)
-        if columns is None:
+        items = _item_digests(task, rows)
+        folder = cache / "prepared"
+        store = PreparedStore(folder, _way(task, model))
+        found = store.find(items)
+        if found.missing:
+            # What is held is not merged.
+            del found
             try:
-                write_columns(folder, _prepared(task, model, rows))
+                found = _grown(store, task, model, rows, items, progress)
+                bound(folder, most_bytes)
             except OSError as error:
                 raise TrainingError(
                     "prepared data cannot be kept",
@@ -78,39 +107,57 @@ class PreparedSplit:
                     found=error.strerror,
                     remedy="Make room on the disk, or move the workspace",
                 ) from error
-            columns = open_columns(folder)
-        if columns is None or columns.count != len(keys):
+        if found.missing:
             raise TrainingError(
                 "prepared data came back from the disk other than it was written",
                 where=folder,
                 remedy="Check the disk",
             )
-        return cls(task, model, keys, columns)
+        return cls(task, model, keys, found)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
+    @cached_property
     def tokens(self) -> NDArray[Any] | None:
         """Tokens of each text, int64 `(N,)`; None for images."""
-        return self._columns.lengths("input_ids")
+        return self._per_row("input_ids", lambda column: column.lengths)
 
     @property
     def truncated(self) -> int:
         """How many texts were cut to fit the model."""
-        column = self._columns.column("truncated_tokens")
+        column = self._per_row("truncated_tokens", lambda column: column.whole)
         return 0 if column is None else int(numpy.count_nonzero(column))
 
     @property
     def torn_spans(self) -> int:
         """How many spans begin or end inside a token, so that the model cannot find them exactly."""
-        column = self._columns.column("torn_spans")
+        column = self._per_row("torn_spans", lambda column: column.whole)
         return 0 if column is None else int(column.sum())
+
+    def _per_row(self, name: str, values: Callable[[Column], NDArray[Any] | None]) -> NDArray[Any] | None:
+        """A number for each row, `(N,)`; None where some have none."""
+        whole: NDArray[Any] | None = None
+        for number, folder in enumerate(self._folders):
+            column = folder.get(name)
+            own = None if column is None else values(column)
+            if own is None:
+                return None
+            if whole is None:
+                whole = numpy.empty(len(self), dtype=own.dtype)
+            here = self._places[:, 0] == number
+            whole[here] = own[self._places[here, 1]]
+        return whole
+
+    def rows(self, positions: Sequence[int]) -> StoredRows:
+        """Rows of these positions, in this order."""
+        places = self._places[numpy.asarray(positions, dtype=numpy.int64)]
+        keys = tuple(self.keys[position] for position in positions)
+        return StoredRows(self._folders, places, keys, pinned=self.pinned, hidden=ITEM)
 
     def batch(self, positions: Sequence[int]) -> Batch:
         """One batch of these rows, in this order, on the host."""
-        rows = [{**self._columns.row(position), "key": self.keys[position]} for position in positions]
-        return self.task.batch(rows, self.model)
+        return self.task.batch(self.rows(positions), self.model)
 
     def epoch(self, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Every position exactly once, in the batches of one training epoch."""
@@ -120,7 +167,42 @@ class PreparedSplit:
         """Every position exactly once, texts by length, for evaluation."""
         tokens = self.tokens
         order = numpy.arange(len(self)) if tokens is None else numpy.argsort(tokens, kind="stable")
-        return [part.tolist() for part in _parts(order, batch_size)]
+        return [part.tolist() for part in parts_of(order, batch_size)]
+
+
+def _grown(
+    store: PreparedStore,
+    task: Task[Any],
+    model: Model,
+    rows: datasets.Dataset,
+    items: Sequence[bytes],
+    progress: Progress,
+) -> Found:
+    """Prepare what is missing once no other process does, and open all."""
+    with store.writing(progress):
+        missing = _first_of_each(items, store.find(items).missing)
+        if missing:
+            with (
+                progress.track(f"preparing {task.modality}s", len(missing)) as advance,
+                closing(prepared_rows(task, model, rows, missing)) as prepared,
+            ):
+                store.add([items[number] for number in missing], _counted(prepared, advance))
+            store.merge()
+        return store.find(items)
+
+
+def _first_of_each(items: Sequence[bytes], positions: Sequence[int]) -> list[int]:
+    """Positions without those of an item that was there before."""
+    first: dict[bytes, int] = {}
+    for position in positions:
+        first.setdefault(items[position], position)
+    return list(first.values())
+
+
+def _counted(rows: Iterator[dict[str, Any]], advance: Advance) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield row
+        advance(1)
 
 
 def undecoded(task: Task[Any], rows: datasets.Dataset) -> datasets.Dataset:
@@ -132,117 +214,49 @@ def undecoded(task: Task[Any], rows: datasets.Dataset) -> datasets.Dataset:
     return rows
 
 
-def target_columns(task: Task[Any]) -> list[str]:
-    """The columns of a dataset version that hold the target."""
-    return [name for name in task.features() if name != task.modality]
-
-
 def rows_digest(task: Task[Any], rows: datasets.Dataset) -> str:
     """SHA-256, in hex, of which items with which targets a split has, in which order."""
     digest = hashlib.sha256()
+    for line in _lines(task, rows):
+        digest.update(line + b"\n")
+    return digest.hexdigest()
+
+
+def _item_digests(task: Task[Any], rows: datasets.Dataset) -> list[bytes]:
+    """SHA-256 of each item's content key and target."""
+    return [hashlib.sha256(line).digest() for line in _lines(task, rows)]
+
+
+def _lines(task: Task[Any], rows: datasets.Dataset) -> Iterator[bytes]:
     columns = ["key", *target_columns(task)]
     chosen = rows.select_columns(columns)
     for start in range(0, len(chosen), _CHUNK):
         block = chosen[start : start + _CHUNK]
         for values in zip(*(block[name] for name in columns), strict=True):
-            digest.update(json.dumps(values, ensure_ascii=False).encode() + b"\n")
-    return digest.hexdigest()
+            yield json.dumps(values, ensure_ascii=False).encode()
 
 
-def shuffled(
-    count: int, batch_size: int, seed: int, epoch: int, tokens: NDArray[Any] | None = None
-) -> list[list[int]]:
-    """Batches of one epoch: each of `count` positions once, the same for the same arguments.
-
-    Batches differ in size by one at most and none is larger than `batch_size`, so the last one is no
-    noisy rest. With `tokens`, texts of like length are put together: sorted within pools of batches, and
-    the order of batches shuffled.
-    """
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    order = torch.randperm(count, generator=generator).numpy()
-    if tokens is None:
-        return [part.tolist() for part in _parts(order, batch_size)]
-    batches = []
-    for pool in _parts(order, batch_size * _POOL):
-        batches += _parts(pool[numpy.argsort(tokens[pool], kind="stable")], batch_size)
-    return [batches[number].tolist() for number in torch.randperm(len(batches), generator=generator).tolist()]
-
-
-def _parts(order: NDArray[Any], size: int) -> list[NDArray[Any]]:
-    """As few parts as fit in `size`, as even as can be."""
-    return numpy.array_split(order, -(-len(order) // size)) if len(order) else []
-
-
-def _prepared(task: Task[Any], model: Model, rows: datasets.Dataset) -> Iterator[dict[str, Any]]:
-    # Fast tokenizers must not be shared by threads, and use all cores by themselves.
-    threads = 1 if task.modality == "text" else _THREADS
-    waiting: deque[Future[list[dict[str, Any]]]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
-    try:
-        for start in range(0, len(rows), _CHUNK):
-            chunk = _read(task, rows, start)
-            waiting.append(pool.submit(_prepare_chunk, task, model, chunk))
-            if len(waiting) > 2 * threads:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _read(task: Task[Any], rows: datasets.Dataset, start: int) -> list[dict[str, Any]]:
-    names = ["key", task.modality, *target_columns(task)]
-    columns = rows[start : start + _CHUNK]
-    chunk = [
-        dict(zip(names, values, strict=True))
-        for values in zip(*(columns[name] for name in names), strict=True)
-    ]
-    for row in chunk:
-        content = row[task.modality]
-        if isinstance(content, Mapping):
-            row[task.modality] = _bytes_of(content, row["key"])
-    return chunk
-
-
-def _bytes_of(image: Mapping[str, Any], key: str) -> bytes:
-    """The file's bytes in an undecoded `datasets.Image` cell."""
-    if image["bytes"] is not None:
-        return bytes(image["bytes"])
-    try:
-        return Path(image["path"]).read_bytes()
-    except OSError as error:
-        raise TrainingError(
-            "an image of the dataset version is missing", where=f"item {key}", found=str(error)
-        ) from error
-
-
-def _prepare_chunk(task: Task[Any], model: Model, chunk: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    try:
-        prepared = task.prepare(model, chunk)
-    except GoldloopError:
-        prepared = [_prepare_one(task, model, row) for row in chunk]
-    return [{name: value for name, value in row.items() if name != "key"} for row in prepared]
-
-
-def _prepare_one(task: Task[Any], model: Model, row: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return task.prepare(model, [row])[0]
-    except GoldloopError as error:
-        raise TrainingError(
-            "an item of the dataset version cannot be used",
-            where=f"item {row['key']}",
-            found=str(error),
-            remedy="Run `goldloop verify` on the version",
-        ) from error
-
-
-def _digest(task: Task[Any], model: Model, rows: datasets.Dataset) -> str:
-    """Of all that decides what `Task.prepare` makes of these rows."""
-    parts = [__version__, task.config.kind, list(task.classes), model.settings, rows_digest(task, rows)]
+def _way(task: Task[Any], model: Model) -> str:
+    """A digest of all that decides what `Task.prepare` makes of an item, but for the item."""
+    config = task.config.model_dump(mode="json", by_alias=True, exclude={"instructions"})
+    # Adapters change the network, not what it is given.
+    settings = {name: value for name, value in model.settings.items() if name != "lora"}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    parts = [__version__, config, list(task.classes), settings, libraries]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode())
     with tempfile.TemporaryDirectory() as folder:
         model.processor.save_pretrained(folder)
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
-                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+                digest.update(path.name.encode() + b"\0" + _lasting(path))
     return digest.hexdigest()
+
+
+def _lasting(path: Path) -> bytes:
+    """A processor's file without what its use alone changes."""
+    content = path.read_bytes()
+    if path.name != "tokenizer.json":
+        return content
+    # How it was last asked to cut and to pad; `Task.prepare` says each time how it wants that.
+    lasting = {**json.loads(content), "truncation": None, "padding": None}
+    return json.dumps(lasting, ensure_ascii=False).encode()

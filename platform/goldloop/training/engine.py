@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
@@ -26,15 +24,12 @@ from goldloop.tasks.base import Batch, LossOptions, Model, Task
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit
 from goldloop.training.optimizers import make_optimizer
+from goldloop.training.prefetch import gather_threads, prefetched
 from goldloop.training.profiler import Mark, unmarked
 from goldloop.training.schedules import learning_rate_share
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-T = TypeVar("T")
-
-_DEPTH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +135,7 @@ class Engine:
         self.accumulation = 1 if config.gradient_accumulation == "auto" else config.gradient_accumulation
         self.loss_options = LossOptions(config.label_smoothing, class_weights, config.focal_gamma)
         self.augmentation = augmentation_options(config)
+        data.pinned = accelerator.device.type == "cuda"
         self._terms = None if data.tokens is None else task.loss_terms(model, data.tokens)
         self.done = 0
         self.steps_per_epoch = len(data.epoch(config.batch_size, config.seed, 0))
@@ -160,7 +156,7 @@ class Engine:
         `done` is raised before a step is yielded: what is saved between two steps goes on with the next.
         Closing the generator ends its threads.
         """
-        batches = prefetched(self._batches_ahead())
+        batches = prefetched(self._batches_ahead(), gather_threads(self.task.modality))
         try:
             while self.done < self.total:
                 start = time.perf_counter()
@@ -299,18 +295,3 @@ def _pinned(batch: Batch, device: torch.device) -> Batch:
     if device.type != "cuda":
         return batch
     return batch.map(lambda tensor: tensor.pin_memory())
-
-
-def prefetched(work: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
-    """Results of some work in order, the next two made in a thread while the caller uses one."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-    waiting: deque[Future[T]] = deque()
-    try:
-        for job in work:
-            waiting.append(pool.submit(job))
-            if len(waiting) > _DEPTH:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

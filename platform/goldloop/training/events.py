@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from goldloop.training.throughput import Throughput
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,7 @@ class StepLogged:
         loss: mean over the examples since the last one of these.
         learning_rate: of the last step.
         samples_per_second: over all processes, since the last one of these.
+        speed: how fast the last steps went, as this process timed them; None before any was timed.
     """
 
     step: int
@@ -25,6 +30,7 @@ class StepLogged:
     loss: float
     learning_rate: float
     samples_per_second: float
+    speed: Throughput | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Run:
         seconds: from start to end over all sessions, preparation and evaluation included.
         epochs: how many were begun.
         steps: how many were done.
+        spent: seconds of the last session by what they were spent on beside the steps: `preparation`,
+            `evaluation`, `checkpoints`; and as a `whole`.
     """
 
     id: str
@@ -49,11 +51,17 @@ class Run:
     seconds: float
     epochs: int
     steps: int
+    spent: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def model(self) -> Path:
         """The model folder."""
         return self.folder / "model"
+
+    @property
+    def report(self) -> Path:
+        """The page about it."""
+        return self.folder / "report.html"
 
     def summary(self) -> str:
         """One line about it."""

@@ -4,6 +4,8 @@
   checkpoints/    the last and the best, while the run goes on
   metrics.jsonl   losses and evaluations, one line each, in the order of steps
   model/          the best weights on the validation split, as `Predictor.load` reads them
+  profile.json    what a step waits for, with `trace.json.gz` beside it; of a profiled run only
+  report.html     the run as a page
   run.json        configuration, versions, hardware, seed, commit, throughput, result; there when finished
 """
 
@@ -20,13 +22,17 @@ import torch
 
 from goldloop.errors import TrainingError
 from goldloop.inference import save_model
+from goldloop.progress import Progress, Silent
+from goldloop.tasks._losses import class_weights
 from goldloop.tasks.base import Model, Task
 from goldloop.training.checkpoint import Checkpoints
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit, rows_digest, undecoded
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.engine import Engine, augmentation_options, make_accelerator
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
+from goldloop.training.profiler import Profiler
 from goldloop.training.record import Run, commit, hardware, packages
+from goldloop.training.run_report import write_report
 from goldloop.training.session import Session
 from goldloop.training.validation import Validation, targets_of, unseen_classes
 
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = ["Evaluated", "Event", "Note", "Run", "StepLogged", "train"]
+
+_SILENT = Silent()
 
 
 def train(
@@ -44,8 +52,10 @@ def train(
     cache: Path,
     facts: Mapping[str, Any],
     on_event: Callable[[Event], None] = lambda event: None,
+    progress: Progress = _SILENT,
     *,
     checkpoint_seconds: float = 60.0,
+    profile: bool = False,
 ) -> Run:
     """Train a model, or go on with a run that was stopped, or return one that is finished.
 
@@ -59,8 +69,10 @@ def train(
         cache: for what can be made again.
         facts: what the model is made from; kept with it. JSON values.
         on_event: called as the run goes on, in the main process only.
+        progress: told how far the preparation of data is, in the main process only.
         checkpoint_seconds: at most so long, and the steps to the next reading of the loss, between two
             checkpoints; there is one at each evaluation too.
+        profile: look at some of the steps, and write down what they wait for; it changes no weight.
 
     Raises:
         TrainingError: nothing to train on, a loss that is no number, or a folder that cannot be used.
@@ -71,31 +83,44 @@ def train(
     identity = _identity(task, config, rows, held_out)
     finished = Run.read(folder, identity)
     if finished is not None:
+        # It may have been killed between its record and its page.
+        if not finished.report.exists():
+            write_report(folder)
         return finished
     accelerator = make_accelerator(config)
-    tell = on_event if accelerator.is_main_process else lambda event: None
+    notes: list[str] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+        if accelerator.is_main_process:
+            on_event(event)
+
     _make_folder(folder)
     model = _fresh_model(task, config, rows)
     with accelerator.local_main_process_first():
-        data = PreparedSplit.prepare(task, model, rows, cache)
+        shown = progress if accelerator.is_main_process else _SILENT
+        data = PreparedSplit.prepare(task, model, rows, cache, shown)
         validation = None
         if held_out is not None:
-            prepared = PreparedSplit.prepare(task, model, held_out, cache)
+            prepared = PreparedSplit.prepare(task, model, held_out, cache, shown)
             validation = Validation(task, prepared, targets_of(task, held_out))
     for text in _notes(task, rows, data, model, validation):
         tell(Note(text))
     _seed(config.seed, device_specific=True)
-    engine = Engine(task, model, config, data, accelerator)
+    engine = Engine(task, model, config, data, accelerator, _class_weights(task, config, rows))
     checkpoints = Checkpoints(folder / "checkpoints", engine)
     standing = checkpoints.restore(identity)
     if standing.done:
         tell(Note(f"goes on from step {standing.done} of {engine.total}"))
-    session = Session(engine, checkpoints, standing, validation, folder / "metrics.jsonl", tell, started)
+    profiler = Profiler(folder, lambda text: tell(Note(text))) if profile else None
+    metrics = folder / "metrics.jsonl"
+    session = Session(engine, checkpoints, standing, validation, metrics, tell, started, profiler)
     session.go(checkpoint_seconds)
-    return _finish(session, folder, identity, facts)
+    return _finish(session, folder, identity, facts, notes)
 
 
-def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, Any]) -> Run:
+def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, Any], notes: list[str]) -> Run:
     engine, standing = session.engine, session.standing
     accelerator = engine.accelerator
     weights = session.checkpoints.best_weights(standing)
@@ -116,6 +141,7 @@ def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, A
         seconds=session.seconds,
         epochs=-(-standing.done // engine.steps_per_epoch),
         steps=standing.done,
+        spent=session.spent(),
     )
     if accelerator.is_main_process:
         network = accelerator.unwrap_model(engine.network)
@@ -130,8 +156,10 @@ def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, A
             "packages": packages(),
             "hardware": hardware(accelerator.device, accelerator.num_processes),
             "commit": commit(),
+            "notes": notes,
         }
         run.write(identity, made_by)
+        write_report(folder)
         session.checkpoints.remove()
     accelerator.wait_for_everyone()
     return run
@@ -141,11 +169,23 @@ def _checked(
     task: Task[Any], config: TrainingConfig, splits: Mapping[str, datasets.Dataset]
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
     """The training rows, and the validation rows if there are any."""
-    if config.label_smoothing and not task.takes_label_smoothing:
+    for name in ("label_smoothing", "class_weights", "focal_gamma"):
+        chosen = getattr(config, name)
+        if chosen and name not in task.loss_options:
+            raise TrainingError(
+                f"the loss of {task.config.kind} does not take `{name}`",
+                where=f"training.{name}",
+                found=chosen,
+                remedy="Leave it out",
+            )
+    options = augmentation_options(config)
+    refused = () if options is None else options.beyond(task.augmentations)
+    if refused:
         raise TrainingError(
-            f"{task.config.kind} has no labels that could be smoothed",
-            where="training.label_smoothing",
-            found=config.label_smoothing,
+            f"{task.config.kind} cannot be varied by {', '.join(refused)}",
+            where="training.augment",
+            found=", ".join(refused),
+            expected=", ".join(sorted(task.augmentations)) or "no augmentation",
             remedy="Leave it out",
         )
     rows, held_out = splits.get("train"), splits.get("validation")
@@ -172,6 +212,14 @@ def _identity(
         None if held_out is None else rows_digest(task, held_out),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _class_weights(
+    task: Task[Any], config: TrainingConfig, rows: datasets.Dataset
+) -> tuple[float, ...] | None:
+    if config.class_weights is None:
+        return None
+    return class_weights(task, targets_of(task, rows), config.class_weights)
 
 
 def _make_folder(folder: Path) -> None:

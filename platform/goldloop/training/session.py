@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from goldloop.errors import TrainingError
+from goldloop.errors import Diverged
 from goldloop.training.checkpoint import Checkpoints, Standing
 from goldloop.training.engine import Engine, Step
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
+from goldloop.training.profiler import Profiler
 from goldloop.training.throughput import Meter
 from goldloop.training.validation import Validation
 
@@ -37,6 +38,7 @@ class Session:
         metrics_file: one line per reading of the loss and per evaluation.
         tell: hears every event.
         started: when this session began, by `time.perf_counter`.
+        profiler: looks at some of the steps, if they are to be profiled.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Session:
         metrics_file: Path,
         tell: Callable[[Event], None],
         started: float,
+        profiler: Profiler | None = None,
     ) -> None:
         self.engine = engine
         self.checkpoints = checkpoints
@@ -60,11 +63,17 @@ class Session:
         self._started = started
         self._pending: list[Step] = []
         self._read_at = 0.0
+        self._profiler = profiler
+        self._spent = {"preparation": time.perf_counter() - started, "evaluation": 0.0, "checkpoints": 0.0}
 
     @property
     def seconds(self) -> float:
         """Spent so far, over all sessions of the run."""
         return self._before + time.perf_counter() - self._started
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of this session by what they were spent on beside the steps, and as a `whole`."""
+        return {**self._spent, "whole": time.perf_counter() - self._started}
 
     def _stopped_early(self) -> bool:
         stopping = self.engine.config.early_stopping
@@ -83,7 +92,8 @@ class Session:
             return
         saved = self._read_at = time.perf_counter()
         self.meter.resume()
-        with closing(self.engine.steps()) as steps:
+        watched = self.engine.steps() if self._profiler is None else self._profiler.watch(self.engine)
+        with closing(watched) as steps:
             for step in steps:
                 self.meter.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
                 self._pending.append(step)
@@ -95,12 +105,21 @@ class Session:
                 if pause or late:
                     self.meter.pause()
                     if pause and self.validation is not None:
-                        self._evaluate(self.validation, step)
-                    self._save(step)
+                        with self._spending("evaluation"):
+                            self._evaluate(self.validation, step)
+                    with self._spending("checkpoints"):
+                        self._save(step)
                     saved = self._read_at = time.perf_counter()
                     self.meter.resume()
                 if self._stopped_early():
                     break
+
+    @contextmanager
+    def _spending(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        with self.engine.mark(what):
+            yield
+        self._spent[what] += time.perf_counter() - began
 
     def _pauses_at(self, number: int) -> bool:
         every = self.engine.config.evaluate_every or self.engine.steps_per_epoch
@@ -129,6 +148,7 @@ class Session:
             loss=sum(loss * step.examples for loss, step in zip(losses, steps, strict=True)) / examples,
             learning_rate=last.learning_rate,
             samples_per_second=examples / max(now - self._read_at, 1e-9),
+            speed=self.meter.recent(self.engine.accelerator.num_processes),
         )
         self._read_at = now
         self._lines.add(asdict(event))
@@ -192,10 +212,10 @@ class _Lines:
         return self._path.stat().st_size
 
 
-def _not_finite(step: Step) -> TrainingError:
+def _not_finite(step: Step) -> Diverged:
     named = ", ".join(step.keys[:_NAMED_KEYS])
     more = len(step.keys) - _NAMED_KEYS
-    return TrainingError(
+    return Diverged(
         "the loss or its gradient is no number any more",
         where=f"step {step.number}",
         found=f"items {named}" + (f" and {more} more" if more > 0 else ""),

@@ -72,6 +72,7 @@ class Meter:
         self._spans: deque[tuple[Any, Any]] = deque()
         self._seconds: list[float] = []
         self._counts: list[tuple[int, int, int, float]] = []
+        self._told = 0
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -112,9 +113,26 @@ class Meter:
         if not self._seconds:
             return None
         warmup = min(_MOST_WARMUP, len(self._seconds) // _WARMUP_SHARE)
-        timed = self._seconds[warmup:]
+        return self._figures(warmup, warmup, totals)
+
+    def recent(self, processes: int = 1) -> Throughput | None:
+        """The figures of the steps since the last call, without a wait; None where no step has ended since.
+
+        Args:
+            processes: that share the work alike; how much they do is taken to be as much as this one does.
+        """
+        self._settle(0)
+        first, self._told = self._told, len(self._seconds)
+        if first == len(self._seconds):
+            return None
+        return self._figures(first, 0, lambda values: [value * processes for value in values])
+
+    def _figures(self, first: int, warmup: int, totals: Totals) -> Throughput:
+        """Of the steps from one on; `warmup` of those before it are told of as such."""
+        last = len(self._seconds)
+        timed = self._seconds[first:]
         seconds = max(sum(timed), sys.float_info.min)
-        counts = numpy.asarray(self._counts[warmup:], dtype=numpy.float64)
+        counts = numpy.asarray(self._counts[first:last], dtype=numpy.float64)
         wait = float(counts[:, 3].sum())
         samples, tokens, padded = totals(counts[:, :3].sum(axis=0).tolist())
         return Throughput(

@@ -10,7 +10,8 @@ from goldloop.inference import answer
 from goldloop.records import Prediction
 from goldloop.tasks.base import Batch, Model, Task
 from goldloop.training.data import PreparedSplit, target_columns
-from goldloop.training.engine import Engine, prefetched
+from goldloop.training.engine import Engine
+from goldloop.training.prefetch import gather_threads, prefetched
 
 if TYPE_CHECKING:
     import datasets
@@ -33,16 +34,19 @@ class Validation:
     def score(self, engine: Engine) -> dict[str, float]:
         """Every figure of the task's `score`; the items are shared out between the processes."""
         accelerator = engine.accelerator
+        self.data.pinned = accelerator.device.type == "cuda"
         network = accelerator.unwrap_model(engine.network)
         network.eval()
         model = Model(network, engine.model.processor, engine.model.settings)
-        size = max(engine.config.batch_size // engine.config.gradient_accumulation, 1)
+        size = max(engine.config.batch_size // engine.accumulation, 1)
         batches = self.data.in_order(size)
         # Processes that share a network must all ask it equally often; a second answer replaces the first.
         batches += batches[:1] * (-len(batches) % accelerator.num_processes)
         batches = batches[accelerator.process_index :: accelerator.num_processes]
         answers: list[tuple[int, Prediction[Any]]] = []
-        for positions, batch in zip(batches, prefetched(self._gathers(batches)), strict=True):
+        for positions, batch in zip(
+            batches, prefetched(self._gathers(batches), gather_threads(self.task.modality)), strict=True
+        ):
             predictions = answer(self.task, model, batch, accelerator.device)
             answers += zip(positions, predictions, strict=True)
         if accelerator.num_processes > 1:

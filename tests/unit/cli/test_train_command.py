@@ -68,7 +68,9 @@ def test_what_was_measured_can_be_drawn_by_mlflow(home):
     _run("train", "letters.yaml")
     client = MlflowClient(f"sqlite:///{home / 'state' / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("letters").experiment_id])
-    for name in ("train/loss", "train/learning_rate", "train/samples_per_second", "validation/accuracy"):
+    speed = ("tokens_per_second", "useful_token_share", "data_wait_share", "peak_memory_bytes")
+    learning = ("train/loss", "train/learning_rate", "train/samples_per_second", "validation/accuracy")
+    for name in (*learning, *(f"speed/{name}" for name in speed)):
         steps = [past.step for past in client.get_metric_history(run.info.run_id, name)]
         assert len(steps) > 1, name
         assert steps == sorted(set(steps)), name

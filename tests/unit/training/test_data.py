@@ -245,6 +245,15 @@ def test_images_are_gathered_into_page_locked_memory_for_a_gpu(images, cache):
     assert torch.equal(pixels, plain)
 
 
+def test_a_tokenizer_that_was_used_prepares_in_the_same_way(texts, cache):
+    model = texts.task.model({"from-config": texts.network}, texts=["a b c"] * 4, settings={"max_length": 8})
+    long = texts.rows.map(lambda row: {"text": row["text"] * 20})
+    PreparedSplit.prepare(texts.task, model, long.select(range(3)), cache)
+    model.processor("a", padding="max_length", truncation=True, max_length=5)
+    PreparedSplit.prepare(texts.task, model, long, cache)
+    assert len(list((cache / "prepared").iterdir())) == 1
+
+
 @pytest.mark.parametrize("kind", tasks.names())
 def test_batches_of_every_task_are_those_of_its_rows_one_by_one(kind, cache):
     task = tasks.create(tasks.get(kind).example_config())

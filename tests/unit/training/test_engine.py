@@ -9,7 +9,7 @@ import torch
 
 from goldloop.errors import TrainingError
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator, prefetched
+from goldloop.training.engine import Engine, make_accelerator
 from goldloop.training.optimizers import make_optimizer
 from goldloop.training.schedules import learning_rate_share
 
@@ -124,17 +124,4 @@ def test_the_prefetch_thread_ends_with_the_loop(images, cache):
     with closing(one.steps()) as steps:
         next(steps)
         assert any(thread.name.startswith("prefetch") for thread in threading.enumerate())
-    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
-
-
-def test_prefetching_keeps_the_order_and_passes_errors_on():
-    assert list(prefetched([lambda n=n: n for n in range(20)])) == list(range(20))
-
-    def fail() -> int:
-        raise ValueError("broken")
-
-    found = prefetched([lambda: 1, fail, lambda: 3])
-    assert next(found) == 1
-    with pytest.raises(ValueError, match="broken"):
-        next(found)
     assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
