@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+# Tiny networks are slower on many threads, and the same weights to the bit only on as many; set before torch
+# is imported here or in what a test starts.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 
 

@@ -200,8 +200,6 @@ def estimate(
     seen = replace(seen, start=loading + seen.start)
     if not items["validation"]:
         notes.append("the validation split is empty: nothing is scored, and nothing stops the run early")
-    if config.freeze is not None and config.freeze.thaw_every is not None:
-        notes.append("layers that thaw later will take more memory and time than was seen")
     return _carried_over(recipe.name, config, data, items, seen, devices, price_per_hour, notes, started)
 
 
@@ -268,7 +266,9 @@ def _carried_over(
     every = config.evaluate_every or per_epoch
     evaluations = -(-steps // every)
     duration = _duration(config, items, seen, steps, evaluations, every, devices)
-    activations = seen.peak - seen.base - seen.weights - seen.gradients - seen.optimizer
+    held = seen.base + seen.weights + seen.gradients + seen.optimizer
+    # On a CPU some of it may lie in memory that was free within `base`.
+    activations = max(seen.peak - held, 0)
     price = None if price_per_hour is None else price_per_hour / 3600
     return Estimate(
         name=name,
@@ -284,7 +284,7 @@ def _carried_over(
         steps=steps,
         evaluations=evaluations,
         memory=Memory(
-            seen.weights, seen.gradients, seen.optimizer, max(activations, 0), seen.base, seen.peak
+            seen.weights, seen.gradients, seen.optimizer, activations, seen.base, held + activations
         ),
         duration=duration,
         disk=Disk(

@@ -242,10 +242,9 @@ def train(
         )
     version = wiring.version_of(workspace, recipe.name, on)
     run_id = wiring.run_id(version, wiring.fields(recipe)["training"])
+    job = (recipe.training, workspace, version, run_id)
     if not wiring.is_main_process():
-        return wiring.fit(
-            recipe.training, workspace, version, run_id, {}, lambda event: None, profile=profile
-        )
+        return wiring.fit(*job, {}, lambda event: None, profile=profile)
     with workspace.lock(recipe.name):
         certificate.require(version.folder)
         facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
@@ -259,9 +258,7 @@ def train(
                 epochs=recipe.training.epochs,
             ) as heard,
         ):
-            finished = wiring.fit(
-                recipe.training, workspace, version, run_id, facts, heard, progress, profile=profile
-            )
+            finished = wiring.fit(*job, facts, heard, progress, profile=profile)
             record.finish(finished)
         model = wiring.registry(workspace).register(
             recipe.name,

@@ -18,8 +18,6 @@ from goldloop.tasks import tasks
 from goldloop.tasks._augmentation import AugmentationOptions
 from goldloop.tasks.base import LossOptions
 
-torch.set_num_threads(2)
-
 KINDS = tasks.names()
 STEPS = 40
 

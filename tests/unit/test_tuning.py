@@ -256,7 +256,7 @@ def test_a_search_killed_in_a_trial_ends_as_one_that_was_not(home, workspace, tm
         ("tuning.space={learning_rate: [1]}", "did you mean 'training.learning_rate'"),
         ("tuning.space={training.lora.rnk: [2]}", "did you mean 'rank'"),
         ("tuning.space={training.epochs: {low: 0, high: 3}}", r"training\.epochs: .*greater.*found 0"),
-        ("tuning.space={training.optimizer: [adamw, sgdd]}", "sgdd"),
+        ("tuning.space={training.schedule: [cosine, cosin]}", "cosin"),
         ("tuning.space={training.epochs: {lo: 1, high: 3}}", "did you mean 'low'"),
         ("tuning.space={training.epochs: {low: 3, high: 1}}", "low must be below high"),
         ("tuning.space={training.epochs: {high: 1}}", "without `low`"),

@@ -107,3 +107,30 @@ def painted(pixels: ClassMap, picture: Image.Image) -> Image.Image:
     seen = numpy.asarray(picture)
     mixed = (seen.astype(numpy.int64) + shades[ids]) // 2
     return Image.fromarray(numpy.where((ids < MOST_CLASSES)[..., None], mixed, seen).astype(numpy.uint8))
+
+
+def discs_and_bars(variant: int, classes: int, *, void: bool) -> tuple[ClassMap, Image.Image]:
+    """A map for examples, and the picture that it belongs to: a ring and a bar under a strip that is void.
+
+    Args:
+        variant: moves them.
+        classes: how many there are: the ground, the ring, the bar.
+        void: the whole map.
+    """
+    import numpy
+    from PIL import Image
+
+    width, height = 56, 40
+    down, right = numpy.mgrid[:height, :width]
+    pixels = void_map(width, height)
+    if not void:
+        pixels[6:] = 0
+        disc = (right - 12 - 6 * variant) ** 2 + (down - 20) ** 2
+        # A ring: what lies in its hole is ground.
+        pixels[(disc < 11**2) & (disc > 4**2)] = 1
+        pixels[30:36, 3 + 2 * variant : 40] = min(2, classes - 1)
+    colours = numpy.array([[90, 140, 60], [220, 60, 40], [40, 60, 200]], dtype=numpy.uint8)
+    picture = numpy.full((height, width, 3), 235 - 5 * variant, dtype=numpy.uint8)
+    for number, colour_ in enumerate(colours):
+        picture[pixels == number] = colour_
+    return pixels, Image.fromarray(picture)

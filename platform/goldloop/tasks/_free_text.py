@@ -153,7 +153,8 @@ class FreeTextTask(Task[str]):
 
     @override
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
-        return token_loss(outputs.logits, batch.targets["labels"], options.label_smoothing)
+        targets = batch.targets
+        return token_loss(outputs.logits, targets["labels"], options.label_smoothing, targets.get("weights"))
 
     @override
     def outputs(self, model: Model, batch: Batch) -> Any:

@@ -18,6 +18,8 @@ from goldloop.tasks._checkpoints import (
     read_config,
     read_whole_network,
 )
+from goldloop.tasks._packing import packed_inputs
+from goldloop.tasks._segments import lay_out
 from goldloop.tasks._texts import learn_tokenizer, read_tokenizer, vocabulary_size
 from goldloop.tasks.base import Batch, Model
 
@@ -262,7 +264,7 @@ def text_batch(rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
 
     Returns:
         `input_ids` and `attention_mask` int64 `(B, T)`; as targets `inputs`, which take their place in
-        training, and `labels` int64 `(B, L)`.
+        training, and `labels` int64 `(B, L)`, or of a packed decoder `(1, L)` with `weights`.
     """
     tokenizer, settings = model.processor, model.settings
     network = plain(model.network)
@@ -278,6 +280,9 @@ def text_batch(rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
     if encoder:
         targets = decoder_targets(network, answers, settings["max_new_tokens"])
         tokens, padded = tokens + sum(map(len, answers)), padded + targets["labels"].numel()
+    elif model.packed:
+        targets, padded = packed_targets(prompts, answers, model)
+        tokens = sum(map(len, prompts)) + sum(map(len, answers))
     else:
         most = settings["max_length"] + settings["max_new_tokens"]
         targets = continued_targets(prompts, answers, tokenizer.pad_token_id, most)
@@ -305,14 +310,44 @@ def continued_targets(
     prompts: Sequence[Any], answers: Sequence[Any], padding: int, most: int
 ) -> dict[str, Any]:
     """`inputs` and `labels` of a decoder that reads prompt and answer as one: a label is the next token."""
+    wholes, following = _wholes(prompts, answers)
+    ids, mask = rectangle(wholes, padding, most)
+    labels, _ = rectangle(following, IGNORED, most)
+    return {"inputs": {"input_ids": ids, "attention_mask": mask}, "labels": labels}
+
+
+def _wholes(prompts: Sequence[Any], answers: Sequence[Any]) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompt and answer as one, and of each of its tokens the next one where that is learned."""
     wholes = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
     following = [
         [*[IGNORED] * (len(prompt) - 1), *answer, IGNORED]
         for prompt, answer in zip(prompts, answers, strict=True)
     ]
-    ids, mask = rectangle(wholes, padding, most)
-    labels, _ = rectangle(following, IGNORED, most)
-    return {"inputs": {"input_ids": ids, "attention_mask": mask}, "labels": labels}
+    return wholes, following
+
+
+def packed_targets(
+    prompts: Sequence[Any], answers: Sequence[Any], model: Model
+) -> tuple[dict[str, Any], int]:
+    """As `continued_targets`, the texts one behind the other.
+
+    Returns:
+        `inputs`; `labels` int64 `(1, T)`; `weights` float32 `(1, T)`, which each token's loss has in the mean
+        over the texts of the mean over a text's tokens; and T.
+    """
+    import torch
+
+    settings, (wholes, following) = model.settings, _wholes(prompts, answers)
+    longest = settings["max_length"] + settings["max_new_tokens"]
+    layout = lay_out([len(whole) for whole in wholes], model.packed_shape, longest)
+    inputs = packed_inputs(layout, wholes, filler=model.processor.pad_token_id)
+    labels = layout.line(following, IGNORED)
+    learned = [[len(answer)] * len(whole) for answer, whole in zip(answers, wholes, strict=True)]
+    counts = layout.line(learned, 1).clamp(min=1)
+    weights = torch.where(labels == IGNORED, 0.0, 1 / (counts * len(wholes)))
+    # In place of the padded prompts' own.
+    inputs["attention_mask"] = None
+    return {"inputs": inputs, "labels": labels, "weights": weights}, layout.width
 
 
 def without_cache(network: Any) -> dict[str, Any]:
@@ -320,13 +355,19 @@ def without_cache(network: Any) -> dict[str, Any]:
     return {"use_cache": False} if "use_cache" in inspect.signature(network.forward).parameters else {}
 
 
-def token_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+def token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Cross-entropy: the mean over each example's tokens, and of these the mean over the examples.
 
     Args:
         logits: `(B, T, V)`, of which the last L are scored.
         labels: int64 `(B, L)`, `IGNORED` where a token is not learned.
         label_smoothing: in [0, 1).
+        weights: of packed texts, what each token's loss counts in the mean, `(B, L)`.
     """
     from torch.nn.functional import cross_entropy
 
@@ -334,5 +375,7 @@ def token_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: floa
     losses = cross_entropy(
         scored, labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
     )
+    if weights is not None:
+        return (losses * weights).sum()
     counts = (labels != IGNORED).sum(1).clamp(min=1)
     return (losses.sum(1) / counts).mean()

@@ -20,6 +20,7 @@ from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._logits import finite_logits
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choices_loss
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
+from goldloop.tasks._segments import answers
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class ClassSetTask(ClassesTask[list[str]]):
 
     @override
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
-        return choices_loss(outputs.logits, batch.targets, options)
+        return choices_loss(answers(outputs.logits, batch), batch.targets, options)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[list[str]]]:

@@ -17,6 +17,7 @@ from goldloop.tasks._classes import ClassesConfig, ClassesTask, unknown_class
 from goldloop.tasks._logits import finite_logits
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choice_loss
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
+from goldloop.tasks._segments import answers
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class ClassTask(ClassesTask[str]):
 
     @override
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:
-        return choice_loss(outputs.logits, batch.targets, options)
+        return choice_loss(answers(outputs.logits, batch), batch.targets, options)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[str]]:

@@ -20,11 +20,11 @@ from goldloop.errors import ItemError, ModelError
 from goldloop.records import Item, content_key
 from goldloop.tasks._checkpoints import Checkpoint, Problem
 from goldloop.tasks._regions import shown_text
-from goldloop.tasks._texts import pad_batch, text_model
+from goldloop.tasks._texts import text_model
 from goldloop.tasks.base import Model, TaskConfig
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 PAIR = ("first", "second")
 """The names of two texts: of the tags that show them, and of their fields in a Label Studio task."""
@@ -226,19 +226,6 @@ def _has_segments(network: Any) -> bool:
     """Whether the network has learned, or can learn, to tell two texts apart by `token_type_ids`."""
     accepted = "token_type_ids" in inspect.signature(network.forward).parameters
     return accepted and getattr(network.config, "type_vocab_size", 0) > 1
-
-
-def pad_pairs(rows: Sequence[Mapping[str, Any]], model: Model) -> tuple[dict[str, torch.Tensor], int, int]:
-    """As `pad_batch`; with `token_type_ids`, int64 `(B, T)`, where the rows have them."""
-    import torch
-
-    inputs, tokens, padded = pad_batch(rows, model)
-    if "token_type_ids" in rows[0]:
-        kinds = torch.zeros_like(inputs["input_ids"])
-        for number, row in enumerate(rows):
-            kinds[number, : len(row["token_type_ids"])] = torch.as_tensor(row["token_type_ids"])
-        inputs["token_type_ids"] = kinds
-    return inputs, tokens, padded
 
 
 def pair_item(texts: Sequence[str], place: str) -> Item:

@@ -19,6 +19,8 @@ from goldloop.tasks._checkpoints import (
     fresh_network,
     read_network,
 )
+from goldloop.tasks._packing import packed_inputs
+from goldloop.tasks._segments import lay_out
 from goldloop.tasks.base import Model
 
 if TYPE_CHECKING:
@@ -246,6 +248,32 @@ def prepare_texts(texts: Sequence[str], model: Model) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def text_inputs(rows: Sequence[Mapping[str, Any]], model: Model) -> tuple[dict[str, Any], int, int]:
+    """Prepared texts as the network is asked about them: packed where `model.packed`, else padded.
+
+    Args:
+        rows: with `input_ids`, and perhaps `token_type_ids`.
+        model: whose they are.
+
+    Returns:
+        what `packed_inputs` or `pad_batch` gives; the real tokens; the tokens with padding.
+    """
+    import torch
+
+    kinds = [row["token_type_ids"] for row in rows] if "token_type_ids" in rows[0] else None
+    if model.packed:
+        tokens = [row["input_ids"] for row in rows]
+        layout = lay_out([len(ids) for ids in tokens], model.packed_shape, model.settings["max_length"])
+        inputs = packed_inputs(layout, tokens, kinds, model.processor.pad_token_id)
+        return inputs, layout.tokens, layout.width
+    inputs, real, padded = pad_batch(rows, model)
+    if kinds is not None:
+        inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"])
+        for number, kind in enumerate(kinds):
+            inputs["token_type_ids"][number, : len(kind)] = torch.as_tensor(kind)
+    return inputs, real, padded
 
 
 def pad_batch(rows: Sequence[Mapping[str, Any]], model: Model) -> tuple[dict[str, torch.Tensor], int, int]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.tasks._packing import packed_inputs
+from goldloop.tasks._segments import SEGMENTS, lay_out
 from goldloop.tasks._spans import Span, without_overlaps
 from goldloop.tasks._texts import text_model
 from goldloop.tasks.base import Batch, Model
@@ -135,37 +137,77 @@ def _room(model: Model) -> int:
 def batch_of(rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
     """Prepared texts in windows: `input_ids` and `attention_mask` int64 `(W, T)`; targets are tags `(W, T)`.
 
-    The context has the rows, and of each window its row and where it begins and ends.
+    Packed where `model.packed`, see `packed_inputs`, with tags `(1, T)`; but for texts with more windows than
+    a network reads at once, of which most are full. The context has the rows, and of each window its row,
+    where it begins and ends, and where its first token stands: in its own row of the batch, or in the line.
     """
-    import torch
-
-    tokenizer = model.processor
-    before, after = _ends(tokenizer)
-    special, shift = len(before) + len(after), len(before)
-    room = model.settings["max_length"] - special
+    before, after = _ends(model.processor)
+    room = model.settings["max_length"] - len(before) - len(after)
     windows = [
         (number, *window)
         for number, row in enumerate(rows)
         for window in windows_of(len(row["input_ids"]), room)
     ]
-    longest = max(end - start for _, start, end in windows) + special
+    tokens = [
+        [*before, *map(int, rows[number]["input_ids"][start:end]), *after] for number, start, end in windows
+    ]
+    tags = None
+    if all("tags" in row for row in rows):
+        without = [IGNORED] * len(before), [IGNORED] * len(after)
+        tags = [
+            [*without[0], *map(int, rows[number]["tags"][start:end]), *without[1]]
+            for number, start, end in windows
+        ]
+    if model.packed and len(windows) <= most_windows(rows):
+        layout = lay_out(
+            [max(len(ids), 1) for ids in tokens], model.packed_shape, model.settings["max_length"]
+        )
+        inputs = packed_inputs(layout, tokens, filler=model.processor.pad_token_id)
+        targets = None if tags is None else layout.line(tags, IGNORED)
+        places = (layout.starts + len(before)).tolist()
+        padded = layout.width
+    else:
+        inputs, targets = _padded(tokens, tags, model)
+        places = [len(before)] * len(windows)
+        padded = inputs["input_ids"].numel()
+    context = {"rows": rows, "windows": windows, "places": places}
+    keys = tuple(row.get("key", "") for row in rows)
+    return Batch(inputs, targets, keys, sum(map(len, tokens)), padded, context)
+
+
+def most_windows(rows: Sequence[Any]) -> int:
+    """How many windows of these texts a network reads at once."""
+    return max(MOST_WINDOWS, len(rows))
+
+
+def some_windows(batch: Batch, generator: torch.Generator) -> Batch:
+    """The batch itself; of more windows than a network reads at once as many of them, drawn at random."""
+    import torch
+
+    windows, most = len(batch.context["windows"]), most_windows(batch.keys)
+    if windows <= most:
+        return batch
+    drawn = torch.randperm(windows, generator=generator, device=generator.device)[:most]
+    return batch.map(lambda tensor: tensor[drawn.sort().values.to(tensor.device)])
+
+
+def _padded(
+    tokens: Sequence[Sequence[int]], tags: Sequence[Sequence[int]] | None, model: Model
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    """Windows as one rectangle, as wide as the longest, rounded up to a multiple of 8."""
+    import torch
+
+    longest = max(map(len, tokens))
     width = min(-(-longest // _MULTIPLE) * _MULTIPLE, max(model.settings["max_length"], longest))
-    ids = torch.full((len(windows), width), tokenizer.pad_token_id, dtype=torch.int64)
-    mask = torch.zeros((len(windows), width), dtype=torch.int64)
-    known = all("tags" in row for row in rows)
-    targets = torch.full((len(windows), width), IGNORED, dtype=torch.int64)
-    for place, (number, start, end) in enumerate(windows):
-        chosen = [int(token) for token in rows[number]["input_ids"][start:end]]
-        whole = [*before, *chosen, *after]
+    ids = torch.full((len(tokens), width), model.processor.pad_token_id, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    targets = None if tags is None else torch.full_like(ids, IGNORED)
+    for place, whole in enumerate(tokens):
         ids[place, : len(whole)] = torch.as_tensor(whole)
         mask[place, : len(whole)] = 1
-        if known:
-            targets[place, shift : shift + end - start] = torch.as_tensor(rows[number]["tags"][start:end])
-    tokens = int(mask.sum())
-    context = {"rows": rows, "windows": windows, "shift": shift}
-    keys = tuple(row.get("key", "") for row in rows)
-    inputs = {"input_ids": ids, "attention_mask": mask}
-    return Batch(inputs, targets if known else None, keys, tokens, ids.numel(), context)
+        if targets is not None and tags is not None:
+            targets[place, : len(whole)] = torch.as_tensor(tags[place])
+    return {"input_ids": ids, "attention_mask": mask}, targets
 
 
 def _ends(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -185,13 +227,8 @@ def read_windows(model: Model, batch: Batch) -> list[torch.Tensor]:
     """
     import torch
 
-    parts = []
-    for start in range(0, len(batch.inputs["input_ids"]), MOST_WINDOWS):
-        inputs = {name: tensor[start : start + MOST_WINDOWS] for name, tensor in batch.inputs.items()}
-        parts.append(model.network(**inputs).logits.float().softmax(-1).cpu())
-    read = torch.cat(parts)
-    shift = batch.context["shift"]
-    rows, tags = batch.context["rows"], read.shape[-1]
+    read = _probabilities(model, batch)
+    rows, tags = batch.context["rows"], read[0].shape[-1]
     found = [torch.zeros(len(row["input_ids"]), tags) for row in rows]
     nearest = [torch.full((len(row["input_ids"]),), -1) for row in rows]
     for place, (number, start, end) in enumerate(batch.context["windows"]):
@@ -202,8 +239,23 @@ def read_windows(model: Model, batch: Batch) -> list[torch.Tensor]:
         )
         better = depth > nearest[number][start:end]
         nearest[number][start:end][better] = depth[better]
-        found[number][start:end][better] = read[place, shift : shift + end - start][better]
+        first = batch.context["places"][place]
+        found[number][start:end][better] = read[place][first : first + end - start][better]
     return found
+
+
+def _probabilities(model: Model, batch: Batch) -> Sequence[torch.Tensor]:
+    """Of each window what the network says of its row of the batch, or of the line, on the host."""
+    import torch
+
+    if SEGMENTS in batch.inputs:
+        line = model.network(**batch.inputs).logits[0].float().softmax(-1).cpu()
+        return [line] * len(batch.context["windows"])
+    parts = []
+    for start in range(0, len(batch.inputs["input_ids"]), MOST_WINDOWS):
+        inputs = {name: tensor[start : start + MOST_WINDOWS] for name, tensor in batch.inputs.items()}
+        parts.append(model.network(**inputs).logits.float().softmax(-1).cpu())
+    return list(torch.cat(parts))
 
 
 def spans_in(

@@ -84,12 +84,15 @@ class Model:
         processor: the tokenizer or image processor; has `save_pretrained`.
         settings: what else inference must know (image size, length limit); JSON values.
         packed: whether texts of a batch stand one behind the other, without padding; is not saved.
+        packed_shape: how many tokens and texts every packed batch is to have room for, so that a compiled
+            network sees one shape; None: as many as it has. Is not saved.
     """
 
     network: torch.nn.Module
     processor: Any
     settings: dict[str, Any] = field(default_factory=dict)
     packed: bool = False
+    packed_shape: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
@@ -106,7 +109,7 @@ class Batch:
             place in the text); stays on the host.
     """
 
-    inputs: dict[str, torch.Tensor]
+    inputs: dict[str, Any]
     targets: Any
     keys: tuple[str, ...]
     tokens: int = 0

@@ -395,7 +395,6 @@ class Keypoints(DetectorTask[list[Pose]]):
                     draw.ellipse((spot_x - 3.5, spot_y - 3.5, spot_x + 2.5, spot_y + 2.5), fill=shade)
                 visibility = OCCLUDED if hidden else VISIBLE
                 points.append({"name": name, "x": spot_x, "y": spot_y, "visibility": visibility})
-            pose: Pose = {"label": label, "x": x, "y": y, "width": width, "height": height, "points": points}
-            poses.append(pose)
+            poses.append({"label": label, "x": x, "y": y, "width": width, "height": height, "points": points})
         item, content = example_picture(picture, variant)
         return Example(item, self._canonical(poses), content)

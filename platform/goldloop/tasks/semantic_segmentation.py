@@ -17,6 +17,7 @@ from goldloop.tasks._class_maps import (
     MOST_CLASSES,
     VOID,
     SemanticMasks,
+    discs_and_bars,
     majority,
     map_of,
     mean_overlap,
@@ -53,7 +54,6 @@ _BLOCKS = {"num_encoder_blocks": 2, "depths": [1, 1], "hidden_sizes": [16, 32], 
 _ATTENTION = {"num_attention_heads": [1, 2], "patch_sizes": [5, 3], "strides": [2, 2], "sr_ratios": [4, 2]}
 _TINY = {"model_type": "segformer", "decoder_hidden_size": 32, **_BLOCKS, **_ATTENTION}
 _EXAMPLES = 6
-_WIDTH, _HEIGHT = 56, 40
 
 
 class SemanticSegmentation(ClassesTask[SemanticMasks]):
@@ -339,14 +339,11 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     @override
     def describe(self, target: SemanticMasks) -> str:
         """The largest classes with their share of the image."""
-        width, height = target["width"], target["height"]
-        shares = {
-            mask["label"]: from_counts(mask["counts"], width, height).mean() for mask in target["masks"]
-        }
-        if not shares:
+        pixels, whole = self.class_counts(target), target["width"] * target["height"]
+        if not pixels:
             return "nothing marked"
-        largest = sorted(shares, key=lambda label: -shares[label])
-        named = [f"{label[:30]} {shares[label]:.0%}" for label in largest[:_SHOWN_CLASSES]]
+        largest = sorted(pixels, key=lambda label: -pixels[label])
+        named = [f"{label[:30]} {pixels[label] / whole:.0%}" for label in largest[:_SHOWN_CLASSES]]
         more = len(largest) - len(named)
         return ", ".join(named) + (f" and {more} more" if more else "")
 
@@ -391,24 +388,9 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     @override
     def examples(self) -> list[Example[SemanticMasks]]:
         """Discs and bars on the ground, under a strip that is void; the last is void as a whole."""
-        return [_example(self.classes, variant) for variant in range(_EXAMPLES)]
-
-
-def _example(classes: Sequence[str], variant: int) -> Example[SemanticMasks]:
-    import numpy
-    from PIL import Image
-
-    down, right = numpy.mgrid[:_HEIGHT, :_WIDTH]
-    pixels = void_map(_WIDTH, _HEIGHT)
-    if variant < _EXAMPLES - 1:
-        pixels[6:] = 0
-        disc = (right - 12 - 6 * variant) ** 2 + (down - 20) ** 2
-        # A ring: what lies in its hole is ground.
-        pixels[(disc < 11**2) & (disc > 4**2)] = 1
-        pixels[30:36, 3 + 2 * variant : 40] = min(2, len(classes) - 1)
-    colours = numpy.array([[90, 140, 60], [220, 60, 40], [40, 60, 200]], dtype=numpy.uint8)
-    picture = numpy.full((_HEIGHT, _WIDTH, 3), 235 - 5 * variant, dtype=numpy.uint8)
-    for number, colour in enumerate(colours):
-        picture[pixels == number] = colour
-    item, content = example_picture(Image.fromarray(picture), variant)
-    return Example(item, target_of(pixels, classes), content)
+        examples = []
+        for variant in range(_EXAMPLES):
+            pixels, picture = discs_and_bars(variant, len(self.classes), void=variant == _EXAMPLES - 1)
+            item, content = example_picture(picture, variant)
+            examples.append(Example(item, target_of(pixels, self.classes), content))
+        return examples

@@ -13,6 +13,7 @@ from typing_extensions import override
 from goldloop.records import Item, content_key
 from goldloop.tasks._free_text import CONTROL, FreeTextConfig, FreeTextTask
 from goldloop.tasks._generation import answer_ids, has_encoder, prompt_ids, text_batch, text_generator
+from goldloop.tasks._packing import pack_network
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class TextGeneration(FreeTextTask):
                 cut += more
             prepared.append({**kept, "truncated_tokens": cut})
         return prepared
+
+    @override
+    def pack(self, model: Model) -> str | None:
+        """For a decoder alone in training, where it reads prompt and answer as one."""
+        return pack_network(model, "token")
 
     @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:

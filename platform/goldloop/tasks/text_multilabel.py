@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from goldloop.records import Item, content_key
 from goldloop.tasks._multiple_choice import ChoicesConfig, ClassSetTask
-from goldloop.tasks._texts import SMALL_ENCODER, pad_batch, prepare_texts, text_model
+from goldloop.tasks._packing import pack_network
+from goldloop.tasks._texts import SMALL_ENCODER, prepare_texts, text_inputs, text_model
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -71,9 +72,13 @@ class TextMultilabel(ClassSetTask):
         return [{**self.carried(row), **tokens} for row, tokens in zip(rows, tokenized, strict=True)]
 
     @override
+    def pack(self, model: Model) -> str | None:
+        return pack_network(model, "text")
+
+    @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
-        """`input_ids` and `attention_mask`, int64 `(B, T)`."""
-        inputs, tokens, padded = pad_batch(rows, model)
+        """`input_ids` and `attention_mask`, int64 `(B, T)`; if packed, see `packed_inputs`."""
+        inputs, tokens, padded = text_inputs(rows, model)
         keys = tuple(row.get("key", "") for row in rows)
         return Batch(inputs, self.targets_of(rows), keys, tokens, padded)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from goldloop.records import Item
+from goldloop.tasks._packing import pack_network
 from goldloop.tasks._single_choice import ChoiceConfig, ClassTask, carried, targets_of
 from goldloop.tasks._text_pairs import (
     PAIR,
     PairConfig,
-    pad_pairs,
     pair_item,
     pair_model,
     pair_view,
@@ -24,7 +24,7 @@ from goldloop.tasks._text_pairs import (
     texts_of,
     tiny_pair_checkpoint,
 )
-from goldloop.tasks._texts import SMALL_ENCODER
+from goldloop.tasks._texts import SMALL_ENCODER, text_inputs
 from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
@@ -93,9 +93,13 @@ class TextPairs(ClassTask):
         return [{**carried(row), **tokens} for row, tokens in zip(rows, tokenized, strict=True)]
 
     @override
+    def pack(self, model: Model) -> str | None:
+        return pack_network(model, "text")
+
+    @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
-        """`input_ids`, `attention_mask` and perhaps `token_type_ids`, int64 `(B, T)`."""
-        inputs, tokens, padded = pad_pairs(rows, model)
+        """`input_ids`, `attention_mask` and perhaps `token_type_ids`, int64 `(B, T)`; see `text_inputs`."""
+        inputs, tokens, padded = text_inputs(rows, model)
         keys = tuple(row.get("key", "") for row in rows)
         return Batch(inputs, targets_of(rows), keys, tokens, padded)
 

@@ -19,11 +19,12 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction
 from goldloop.tasks._logits import finite_logits
+from goldloop.tasks._packing import pack_network
 from goldloop.tasks._regions import new_region, region_id, region_value
+from goldloop.tasks._segments import answers
 from goldloop.tasks._text_pairs import (
     PAIR,
     PairConfig,
-    pad_pairs,
     pair_item,
     pair_model,
     pair_view,
@@ -31,7 +32,7 @@ from goldloop.tasks._text_pairs import (
     texts_of,
     tiny_pair_checkpoint,
 )
-from goldloop.tasks._texts import SMALL_ENCODER
+from goldloop.tasks._texts import SMALL_ENCODER, text_inputs
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model, Task
 
 if TYPE_CHECKING:
@@ -218,9 +219,13 @@ class TextSimilarity(Task[float]):
         ]
 
     @override
+    def pack(self, model: Model) -> str | None:
+        return pack_network(model, "text")
+
+    @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
         """As for `text-pairs`; targets float32 `(B,)`, the scale from 0 to 1."""
-        inputs, tokens, padded = pad_pairs(rows, model)
+        inputs, tokens, padded = text_inputs(rows, model)
         keys = tuple(row.get("key", "") for row in rows)
         return Batch(inputs, self._targets(rows), keys, tokens, padded)
 
@@ -240,7 +245,7 @@ class TextSimilarity(Task[float]):
         """The mean squared error, on a scale from 0 to 1."""
         from torch.nn.functional import mse_loss
 
-        return mse_loss(outputs.logits.float().squeeze(-1), batch.targets)
+        return mse_loss(answers(outputs.logits, batch).float().squeeze(-1), batch.targets)
 
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[float]]:

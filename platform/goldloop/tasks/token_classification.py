@@ -15,14 +15,15 @@ from goldloop.records import Item, Prediction, content_key
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, tag_losses
 from goldloop.tasks._matching import counted
+from goldloop.tasks._packing import pack_network
 from goldloop.tasks._regions import labels_tag, new_region, region_id, region_value
 from goldloop.tasks._spans import Span, overlapping, quote, read_span, without_overlaps
 from goldloop.tasks._texts import SMALL_ENCODER
 from goldloop.tasks._token_models import (
     IGNORED,
-    MOST_WINDOWS,
     batch_of,
     read_windows,
+    some_windows,
     spans_in,
     tag_tokens,
     token_model,
@@ -244,6 +245,10 @@ class TokenClassification(ClassesTask[list[Span]]):
         return prepared
 
     @override
+    def pack(self, model: Model) -> str | None:
+        return pack_network(model, "token")
+
+    @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:
         return batch_of(rows, model)
 
@@ -256,14 +261,7 @@ class TokenClassification(ClassesTask[list[Span]]):
         options: AugmentationOptions | None = None,
     ) -> Batch:
         """The batch itself; of more windows than fit into memory a random choice, anew in each epoch."""
-        import torch
-
-        windows = len(batch.context["windows"])
-        most = max(MOST_WINDOWS, len(batch.keys))
-        if windows <= most:
-            return batch
-        drawn = torch.randperm(windows, generator=generator, device=generator.device)[:most]
-        return batch.map(lambda tensor: tensor[drawn.sort().values.to(tensor.device)])
+        return some_windows(batch, generator)
 
     @override
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:

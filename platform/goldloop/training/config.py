@@ -48,17 +48,6 @@ class Lora(BaseModel):
     """Names of layers, as the network calls them, such as `q_proj`."""
 
 
-class Freeze(BaseModel):
-    """Layers that stay as the checkpoint has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """How many from the input on, the embeddings being the first; `all`: all but the head."""
-    thaw_every: float | None = Field(default=None, gt=0)
-    """Epochs after which each time the topmost frozen layer begins to learn; None: they stay frozen."""
-
-
 class Augmentation(BaseModel):
     """How training images are varied, anew in each epoch, on the device, their boxes and masks with them.
 
@@ -96,19 +85,9 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=32, ge=1)
     """Examples per step over all processes and accumulation: the effective batch."""
-    gradient_accumulation: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Parts that each batch is split into, to save memory; the result is the same up to rounding.
-
-    `auto`: one, and twice as many each time that the device runs out of memory.
-    """
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = 5e-5
-    """`auto`: found by a short run in which it rises until the loss does."""
-    optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lion", "muon"] = "adamw"
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Each layer learns at this times the rate of the one above it; 1: all at the same."""
-    freeze: Freeze | None = None
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay per step of an average of the weights, which is what is scored and kept; None: no average."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    """Parts that each batch is split into, to save memory; the result is the same up to rounding."""
+    learning_rate: float = Field(default=5e-5, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps over which the learning rate rises from 0."""
@@ -135,14 +114,10 @@ class TrainingConfig(BaseModel):
     lora: Lora | None = None
     packing: bool | Literal["auto"] = "auto"
     """Texts of a batch one behind the other without padding; `auto`: where the network gives the same."""
-    gradient_checkpointing: bool = False
-    """Compute parts of the forward pass twice, to save memory."""
-    compile: bool | Literal["auto"] = "auto"
-    """`auto`: where the run is long enough on a GPU to gain more than compiling costs."""
 
     @model_validator(mode="after")
     def _divides(self) -> TrainingConfig:
-        if self.gradient_accumulation != "auto" and self.batch_size % self.gradient_accumulation:
+        if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of "
                 f"gradient_accumulation {self.gradient_accumulation}"

@@ -29,7 +29,7 @@ from goldloop.training.column import Column
 from goldloop.training.gathered import StoredRows
 from goldloop.training.preparation import prepared_rows, target_columns
 from goldloop.training.prepared_store import ITEM, Found, PreparedStore, bound
-from goldloop.training.sampling import parts_of, shuffled
+from goldloop.training.sampling import dealt, parts_of, shuffled
 
 if TYPE_CHECKING:
     import datasets
@@ -161,6 +161,8 @@ class PreparedSplit:
 
     def epoch(self, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
         """Every position exactly once, in the batches of one training epoch."""
+        if self.model.packed and self.tokens is not None:
+            return dealt(len(self), batch_size, seed, epoch, self.tokens)
         return shuffled(len(self), batch_size, seed, epoch, self.tokens)
 
     def in_order(self, batch_size: int) -> list[list[int]]:

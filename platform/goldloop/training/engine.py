@@ -132,7 +132,7 @@ class Engine:
         self.config = config
         self.data = data
         self.accelerator = accelerator
-        self.accumulation = 1 if config.gradient_accumulation == "auto" else config.gradient_accumulation
+        self.accumulation = config.gradient_accumulation
         self.loss_options = LossOptions(config.label_smoothing, class_weights, config.focal_gamma)
         self.augmentation = augmentation_options(config)
         data.pinned = accelerator.device.type == "cuda"
@@ -140,7 +140,7 @@ class Engine:
         self.done = 0
         self.steps_per_epoch = len(data.epoch(config.batch_size, config.seed, 0))
         self.total = self.steps_per_epoch * config.epochs
-        self.learning_rate = 5e-5 if config.learning_rate == "auto" else config.learning_rate
+        self.learning_rate = config.learning_rate
         self.mark: Mark = unmarked
         self._channels_last = convolves(model.network)
         if self._channels_last:

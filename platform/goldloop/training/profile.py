@@ -130,14 +130,13 @@ class Profile:
             return Bottleneck(
                 "host",
                 f"the GPU stands idle {1 - self.device_busy:.0%} of the time: it waits for Python",
-                "Take a larger `batch_size`" + ("" if self.compiled else ", or `compile: true`"),
+                "Take a larger `batch_size`",
             )
         if updates >= _UPDATES:
             return Bottleneck(
                 "optimizer",
                 f"the update of the weights takes {updates:.0%} of a step: it is bound by memory",
-                "Take a larger `batch_size`, so that there are fewer updates, or learn fewer weights: "
-                "`freeze: {layers: ...}`",
+                "Take a larger `batch_size`, so that there are fewer updates",
             )
         return self._compute()
 
@@ -178,8 +177,6 @@ class Profile:
         faster = []
         if self.precision == "no":
             faster.append("`precision: bf16` where the hardware multiplies it")
-        if not self.compiled and self.device != "cpu":
-            faster.append("`compile: true`")
         faster.append("a smaller checkpoint" if self.device != "cpu" else "a GPU or a smaller checkpoint")
         return Bottleneck(
             "compute",

@@ -98,6 +98,7 @@ def train(
 
     _make_folder(folder)
     model = _fresh_model(task, config, rows)
+    packing = _packed(task, model, config)
     with accelerator.local_main_process_first():
         shown = progress if accelerator.is_main_process else _SILENT
         data = PreparedSplit.prepare(task, model, rows, cache, shown)
@@ -105,7 +106,7 @@ def train(
         if held_out is not None:
             prepared = PreparedSplit.prepare(task, model, held_out, cache, shown)
             validation = Validation(task, prepared, targets_of(task, held_out))
-    for text in _notes(task, rows, data, model, validation):
+    for text in [*_notes(task, rows, data, model, validation), *packing]:
         tell(Note(text))
     _seed(config.seed, device_specific=True)
     engine = Engine(task, model, config, data, accelerator, _class_weights(task, config, rows))
@@ -220,6 +221,23 @@ def _class_weights(
     if config.class_weights is None:
         return None
     return class_weights(task, targets_of(task, rows), config.class_weights)
+
+
+def _packed(task: Task[Any], model: Model, config: TrainingConfig) -> list[str]:
+    """Have texts packed where the recipe and the network let them be; says so, or why they are padded."""
+    if config.packing is False or (config.packing == "auto" and task.modality != "text"):
+        return []
+    reason = task.pack(model)
+    if reason is None:
+        return ["texts are packed without padding; attention dropout is off"]
+    if config.packing is True:
+        raise TrainingError(
+            "texts cannot be packed",
+            where="training.packing",
+            found=reason,
+            remedy="Use `packing: auto`, which pads texts of like length together",
+        )
+    return [f"texts are padded: {reason}"]
 
 
 def _make_folder(folder: Path) -> None:

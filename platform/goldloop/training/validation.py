@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from goldloop.inference import answer
 from goldloop.records import Prediction
-from goldloop.tasks.base import Batch, Model, Task
+from goldloop.tasks.base import Batch, Task
 from goldloop.training.data import PreparedSplit, target_columns
 from goldloop.training.engine import Engine
 from goldloop.training.prefetch import gather_threads, prefetched
@@ -37,7 +38,7 @@ class Validation:
         self.data.pinned = accelerator.device.type == "cuda"
         network = accelerator.unwrap_model(engine.network)
         network.eval()
-        model = Model(network, engine.model.processor, engine.model.settings)
+        model = replace(engine.model, network=network)
         size = max(engine.config.batch_size // engine.accumulation, 1)
         batches = self.data.in_order(size)
         # Processes that share a network must all ask it equally often; a second answer replaces the first.

@@ -53,7 +53,7 @@ def registry(uri: str, tmp_path: Path) -> Registry:
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real model folder."""
-    torch.set_num_threads(2)
+
     torch.manual_seed(0)
     task = tasks.create(tasks.get("text-classification").example_config())
     folder = tmp_path_factory.mktemp("saved") / "model"

@@ -29,8 +29,6 @@ from goldloop.tasks._augmentation import (
 from goldloop.tasks._rand_augment import COLOURS, MOVES, Operations, colours_of, draw_operations, frames_of
 from goldloop.training.config import Augmentation
 
-torch.set_num_threads(2)
-
 SIDE = 32
 NOTHING = AugmentationOptions(geometry=False, colour=False)
 

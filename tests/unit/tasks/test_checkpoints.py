@@ -6,8 +6,6 @@ import torch
 from goldloop.errors import ModelError
 from goldloop.tasks._checkpoints import folder_of, fresh_config, fresh_network, read_network
 
-torch.set_num_threads(2)
-
 HEAD = "AutoModelForImageClassification"
 TINY = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 

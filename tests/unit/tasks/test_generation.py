@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 from goldloop.tasks import tasks
 from goldloop.tasks._generation import IGNORED, continued_targets, prompt_ids, rectangle, token_loss
 
-torch.set_num_threads(2)
-
 DECODER = {
     "model_type": "llama",
     "hidden_size": 32,

@@ -7,8 +7,6 @@ from goldloop.tasks._generation import IGNORED
 from goldloop.tasks._images import ImageProcessor
 from goldloop.tasks._texts import learn_tokenizer
 
-torch.set_num_threads(2)
-
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 VISION = {**TINY, "image_size": 32, "patch_size": 16}
 GIT = {

@@ -16,8 +16,6 @@ from goldloop.tasks._images import (
     upright_size,
 )
 
-torch.set_num_threads(2)
-
 PROCESSOR = ImageProcessor(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 FAMILIES = {
     "resnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]},

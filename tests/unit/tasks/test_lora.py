@@ -1,14 +1,11 @@
 import datasets
 import pytest
-import torch
 
 from goldloop.errors import ModelError
 from goldloop.inference import Predictor
 from goldloop.tasks import tasks
 from goldloop.training.config import TrainingConfig
 from goldloop.training.run import train
-
-torch.set_num_threads(2)
 
 DECODER = {
     "model_type": "gpt2",

@@ -16,8 +16,6 @@ from goldloop.tasks._class_maps import target_of
 from goldloop.tasks._losses import choice_loss, choices_loss, class_weights, pixel_loss, tag_losses
 from goldloop.tasks.base import PLAIN_LOSS, Batch, LossOptions
 
-torch.set_num_threads(2)
-
 CLASSES = 4
 WEIGHTS = (0.5, 2.0, 1.0, 3.0)
 IGNORED = -100

@@ -8,8 +8,6 @@ import torch
 from goldloop.tasks._augmentation import Draws
 from goldloop.tasks._mixing import cut_in, mixed, mosaic, shares_of
 
-torch.set_num_threads(2)
-
 SIDE = 64
 
 

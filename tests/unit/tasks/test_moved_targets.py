@@ -20,8 +20,6 @@ from goldloop.tasks._augmentation import (
 )
 from goldloop.tasks._moved_targets import hidden_objects, inverse, moved_maps, moved_objects
 
-torch.set_num_threads(2)
-
 SIDE = 96
 LARGE = 240
 NUMBERS = st.floats(-0.4, 0.4)

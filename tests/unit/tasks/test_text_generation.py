@@ -7,8 +7,6 @@ from goldloop.tasks import tasks
 from goldloop.tasks._texts import learn_tokenizer
 from goldloop.tasks.base import LossOptions
 
-torch.set_num_threads(2)
-
 DECODER = {
     "model_type": "llama",
     "hidden_size": 64,

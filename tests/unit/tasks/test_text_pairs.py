@@ -18,8 +18,6 @@ from goldloop.errors import AnnotationError, ItemError, ModelError, RecipeError
 from goldloop.tasks import _text_pairs, tasks
 from goldloop.tasks._text_pairs import pair_item, pair_text, texts_of
 
-torch.set_num_threads(2)
-
 PAIR, ANSWERS = _text_pairs.PAIR, _text_pairs.ANSWERS
 TEXTS = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
 

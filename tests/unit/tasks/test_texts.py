@@ -4,8 +4,6 @@ import torch
 from goldloop.errors import ModelError
 from goldloop.tasks._texts import learn_tokenizer, pad_batch, prepare_texts, text_model
 
-torch.set_num_threads(2)
-
 TEXTS = ["Where is my parcel?", "I want my money back!", "How do I log in?", "Parcel, parcel, PARCEL"] * 5
 ODD = [
     "",

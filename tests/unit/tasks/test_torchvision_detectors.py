@@ -11,7 +11,6 @@ from goldloop.errors import ModelError
 from goldloop.tasks import tasks
 from goldloop.tasks._torchvision_detectors import Detector, DetectorConfig, register
 
-torch.set_num_threads(2)
 SIDE = 64
 ARCHITECTURES = ("fcos", "retinanet", "faster-rcnn", "mask-rcnn", "keypoint-rcnn")
 NAMES = ["head", "tail"]

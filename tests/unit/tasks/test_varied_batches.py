@@ -10,8 +10,6 @@ from goldloop.tasks._augmentation import AugmentationOptions
 from goldloop.tasks._varied_batches import augment_classes, augment_images, augment_maps, augment_objects
 from goldloop.tasks.base import Batch, LossOptions
 
-torch.set_num_threads(2)
-
 SIDE = 80
 ALL = {
     "geometry": True, "colour": True, "crop": 0.5, "flip": "both", "rand_augment": 2,

@@ -7,8 +7,6 @@ from goldloop.tasks import tasks
 from goldloop.tasks._generation import plain, token_loss
 from goldloop.tasks._writing import Written, predictions, write
 
-torch.set_num_threads(2)
-
 KINDS = ("text-generation", "image-captioning")
 
 

@@ -235,13 +235,12 @@ def test_a_cache_that_may_hold_nothing_still_serves_the_run_that_fills_it(images
     assert len(list(cache.rglob("pixel_values.bin"))) == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is page-locked for a GPU")
 def test_images_are_gathered_into_page_locked_memory_for_a_gpu(images, cache):
     split = prepared(images, cache)
     plain = split.batch([2, 1]).inputs["pixel_values"]
-    split.pinned = True
+    split.pinned = torch.cuda.is_available()
     pixels = split.batch([2, 1]).inputs["pixel_values"]
-    assert pixels.is_pinned()
+    assert pixels.is_pinned() == torch.cuda.is_available()
     assert torch.equal(pixels, plain)
 
 

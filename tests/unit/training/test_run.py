@@ -144,7 +144,7 @@ def test_a_run_stopped_again_and_again_still_ends_the_same(texts, fit):
     stops = 0
     while True:
         try:
-            run = fit(texts, "often", Listener(stop_at=4), **fields)
+            run = fit(texts, "often", Listener(stop_at=5), **fields)
             break
         except Stop:
             stops += 1
