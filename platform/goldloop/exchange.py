@@ -225,12 +225,10 @@ class _Rows:
         return f"{self._names[key]}{_extension(content['bytes'])}"
 
     def _read(self, columns: list[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        from goldloop.dataset.shards import read_rows
-
         for split in self.splits:
-            for path in sorted((self._version.folder / "data").glob(f"{split}-*.parquet")):
-                for row in read_rows(path, columns):
-                    yield split, row
+            rows = self._version.dataset(split)
+            for row in rows if columns is None else rows.select_columns(columns):
+                yield split, row
 
 
 def _names(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:

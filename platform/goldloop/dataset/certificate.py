@@ -1,6 +1,7 @@
 """The certificate of a version: what was checked when it was made, and what proves it since.
 
-`certify` reads back from the bytes what was written, checks it, and notes the digest of every file.
+`certify` reads back from the bytes what was written, checks it, and notes the digest of every file. What a
+version shares with the one before was checked then: its certificate is carried on, file by file.
 `verify` does it all again from the bytes and names what is not as it should be; `require` refuses a version
 with any fault. Its `seal` is the SHA-256 of the rest of it in canonical JSON: it tells accidents and edits,
 not someone who makes a whole new version with a certificate of its own.
@@ -10,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from typing import Any
 from goldloop import __version__
 from goldloop.dataset.config import Split
 from goldloop.dataset.digest import canonical
-from goldloop.dataset.inspection import Fault, inspect
-from goldloop.dataset.shards import Entry
-from goldloop.durable import write_json
+from goldloop.dataset.inspection import Fault, inspect, inspect_changes
+from goldloop.dataset.layout import new_files
+from goldloop.dataset.manifest import Manifest
+from goldloop.dataset.tally import Tally
 from goldloop.errors import CertificateError, GoldloopError
-from goldloop.records import Outcome
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
 CERTIFICATE = "goldloop/certificate.json"
 DESCRIPTION = "goldloop/version.json"
-_FORMAT = 1
+_FORMAT = 2
 _SHOWN = 5
 _REMEDY = "Bring the folder back from a copy, or commit again: the same labels make the same version"
 
@@ -39,12 +39,13 @@ def certify(
     task: Task[Any],
     split: Split,
     digest: str,
-    entries: Sequence[Entry],
+    tally: Tally,
     *,
-    outcomes: Sequence[Outcome],
     balances: Mapping[str, Mapping[str, int]],
     agreement: Mapping[str, float | int | None],
     recipe_digest: str,
+    before: Path | None = None,
+    changed: Collection[str] = (),
 ) -> None:
     """Check a version that has been written, from its bytes, and write its certificate.
 
@@ -53,16 +54,21 @@ def certify(
         task: with the version's class registry.
         split: the shares that it was split by.
         digest: what it must have.
-        entries: what was to be written.
-        outcomes: one per item that was considered.
+        tally: what was to be written adds up to.
         balances: stage -> outcome -> count, of the stages before.
         agreement: how far annotators agree, in figures.
         recipe_digest: of the resolved recipe.
+        before: the version that it shares files with, whose certificate holds.
+        changed: keys of the items of which it says something else.
 
     Raises:
         CertificateError: what was written is not what was meant.
     """
-    found = inspect(folder, task, split)
+    new = None if before is None else new_files(folder, before)
+    if new is None:
+        found = inspect(folder, task, split)
+    else:
+        found = inspect_changes(folder, task, split, new, changed, tally)
     if found.digest != digest:
         found.faults.append(Fault("data", "the rows do not have the digest of the labels"))
     if found.faults:
@@ -72,26 +78,36 @@ def certify(
             found=_listed(found.faults),
             remedy="Commit again; if it comes back, check the disk and the recipe's task",
         )
-    settled = _tally(outcome.outcome for outcome in outcomes)
-    labels = [entry.label for entry in entries]
+    facts = tally.facts()
     content = {
         "format": _FORMAT,
         "digest": digest,
         "goldloop": __version__,
         "recipe_digest": recipe_digest,
         "rows": found.rows,
-        "ledger": {stage: dict(books) for stage, books in balances.items()} | {"commit": settled},
+        "ledger": {stage: dict(books) for stage, books in balances.items()}
+        | {"commit": facts.pop("outcomes")},
         "checks": [asdict(check) for check in found.checks],
-        "annotators": _tally(name for label in labels for name in label.annotators),
+        "annotators": facts["annotators"],
         "agreement": dict(agreement),
-        "provenance": _tally(label.provenance for label in labels),
-        "shown_models": _tally(model for label in labels for model in label.shown_models),
-        "files": {
-            path.relative_to(folder).as_posix(): {"sha256": _sha256(path), "bytes": path.stat().st_size}
-            for path in _files(folder)
-        },
+        "provenance": facts["provenance"],
+        "shown_models": facts["shown_models"],
+        "files": _digests(folder),
     }
-    write_json(folder / CERTIFICATE, {**content, "seal": _seal(content)})
+    text = json.dumps({**content, "seal": _seal(content)}, indent=2, ensure_ascii=False)
+    (folder / CERTIFICATE).write_text(text + "\n", encoding="utf-8")
+
+
+def held_by(folder: Path) -> dict[str, Any] | None:
+    """What the certificate of a version says, if it is whole and no file has another size than it says."""
+    content = _certificate(folder)
+    if isinstance(content, Fault):
+        return None
+    for name, facts in content["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+            return None
+    return content
 
 
 def verify(folder: Path) -> list[Fault]:
@@ -130,10 +146,6 @@ def require(folder: Path) -> None:
         )
 
 
-def _tally(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
-
-
 def _listed(faults: Sequence[Fault]) -> str:
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     return "; ".join(map(str, faults[:_SHOWN])) + more
@@ -164,6 +176,18 @@ def _file_faults(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterat
             yield Fault(name, "was changed: its digest is not the certificate's")
     for name in sorted(present.keys() - files.keys()):
         yield Fault(name, "does not belong to the version")
+
+
+def _digests(folder: Path) -> dict[str, dict[str, Any]]:
+    """Digest and size of every file; those in the manifest were read when they were written."""
+    known = {part.path: part for part in Manifest.load(folder).parts()}
+    found = {}
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        part = known.get(name)
+        digest, size = (_sha256(path), path.stat().st_size) if part is None else (part.sha256, part.bytes)
+        found[name] = {"sha256": digest, "bytes": size}
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

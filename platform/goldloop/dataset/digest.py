@@ -1,23 +1,36 @@
-"""The digest of a version: the same labels give the same digest on any machine.
+"""The digest of a version: the same labels give the same digest on any machine, whatever led to them.
 
-SHA-256 over lines of canonical JSON (UTF-8, keys sorted, no blanks, nothing escaped that need not be), each
-ended by a line feed:
+A tree of SHA-256. Its leaves are the rows, each by a line of canonical JSON (UTF-8, keys sorted, no blanks,
+nothing escaped that need not be) that a line feed ends:
 
-    {"classes":["cat","dog"],"format":1,"task":"image-classification"}
-    {"key":"<sha256>","split":"train","target":{"label":0}}      one per row, in the order of the keys
+    leaf    SHA-256 of  {"key":"<sha256>","split":"train","target":{"label":0}}
+
+Rows whose keys begin with the same D digits are one bucket, where D is the least number such that 64 * 16**D
+is no less than the number of rows. So a bucket has 64 rows at most on average, and a row that changes its
+label changes its bucket and the root alone:
+
+    bucket  SHA-256 of  the byte 01, then the leaves in the order of their keys; 32 zero bytes if it is empty
+    digest  SHA-256 of  the line {"classes":["cat","dog"],"format":2,"task":"image-classification"},
+                        then the 16**D buckets in the order of their digits
 
 It depends on content, labels, split and class registry alone: not on who labelled when, on which server, in
-which order, under which address.
+which order, under which address, nor on how the rows lie in files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+EMPTY = bytes(32)
+"""The digest of a bucket without rows."""
+
+_ROWS_OF_A_BUCKET = 64
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def version_digest(
@@ -30,16 +43,43 @@ def version_digest(
         classes: names in id order.
         rows: key, split and target columns of each row, in any order.
     """
-    digest = hashlib.sha256()
-    digest.update(_line({"format": FORMAT, "task": task, "classes": list(classes)}))
-    for key, split, target in sorted(rows, key=lambda row: row[0]):
-        digest.update(_row_line(key, split, target))
-    return digest.hexdigest()
+    return digest_of_leaves(
+        task, classes, [(key, row_digest(key, split, target)) for key, split, target in rows]
+    )
 
 
-def row_digest(key: str, split: str, target: Mapping[str, Any]) -> str:
-    """SHA-256 in hex of one row's line: tells which row it is when the version's digest does not fit."""
-    return hashlib.sha256(_row_line(key, split, target)).hexdigest()
+def digest_of_leaves(task: str, classes: Sequence[str], leaves: Sequence[tuple[str, bytes]]) -> str:
+    """The digest in hex, of key and leaf of each row, in any order."""
+    digits = digits_for(len(leaves))
+    buckets: dict[str, list[bytes]] = defaultdict(list)
+    for key, leaf in sorted(leaves):
+        buckets[key[:digits]].append(leaf)
+    every = (f"{number:0{digits}x}" if digits else "" for number in range(16**digits))
+    return root(task, classes, b"".join(bucket_digest(buckets.get(name, ())) for name in every))
+
+
+def digits_for(rows: int) -> int:
+    """How many digits of a key name its bucket."""
+    digits = 0
+    while _ROWS_OF_A_BUCKET * 16**digits < rows:
+        digits += 1
+    return digits
+
+
+def row_digest(key: str, split: str, target: Mapping[str, Any]) -> bytes:
+    """A row's leaf (32 bytes): tells which row it is when the version's digest does not fit."""
+    return hashlib.sha256(_line({"key": key, "split": split, "target": dict(target)})).digest()
+
+
+def bucket_digest(leaves: Sequence[bytes]) -> bytes:
+    """The digest (32 bytes) of the leaves of a bucket, in the order of their keys."""
+    return hashlib.sha256(b"\x01" + b"".join(leaves)).digest() if leaves else EMPTY
+
+
+def root(task: str, classes: Sequence[str], buckets: bytes) -> str:
+    """The version's digest in hex, of all buckets in order, 32 bytes each."""
+    header = _line({"format": FORMAT, "task": task, "classes": list(classes)})
+    return hashlib.sha256(header + buckets).hexdigest()
 
 
 def canonical(value: Any) -> bytes:
@@ -48,12 +88,7 @@ def canonical(value: Any) -> bytes:
     Raises:
         ValueError: a number is not finite, which JSON cannot say.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
-
-
-def _row_line(key: str, split: str, target: Mapping[str, Any]) -> bytes:
-    return _line({"key": key, "split": split, "target": dict(target)})
+    return _encode(value).encode()
 
 
 def _line(value: Any) -> bytes:

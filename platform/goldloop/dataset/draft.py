@@ -1,9 +1,10 @@
-"""A version on its way to the disk: written aside, flushed, certified from its bytes, then renamed."""
+"""A version on its way to the disk: written aside, certified from its bytes, flushed, then renamed."""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,22 +12,38 @@ from typing import TYPE_CHECKING, Any
 from goldloop import __version__
 from goldloop.dataset.card import dataset_card
 from goldloop.dataset.certificate import DESCRIPTION, certify
+from goldloop.dataset.changes import Changes
 from goldloop.dataset.config import Split
-from goldloop.dataset.digest import canonical, row_digest
-from goldloop.dataset.inspection import LEDGER
-from goldloop.dataset.shards import Entry, write_shards
-from goldloop.durable import flush, write_json, write_text
+from goldloop.dataset.layout import lay_out
+from goldloop.dataset.ledger import Tree
+from goldloop.dataset.manifest import FORMAT, Manifest
+from goldloop.dataset.tally import Tally
+from goldloop.durable import flush, flush_all
 from goldloop.media import MediaStore
-from goldloop.records import Outcome
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
 
-ANSWERS = "goldloop/answers.parquet"
-
 ASIDE = ".writing-"
 """How the names of all begin that is not yet what it is to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a version carries beside its rows.
+
+    Attributes:
+        balances: stage -> outcome -> count, of the stages before.
+        agreement: `mean`, `items` and `alpha`.
+        recipe_digest: of the resolved recipe.
+        message: what its committer said.
+    """
+
+    balances: Mapping[str, Mapping[str, int]]
+    agreement: Mapping[str, float | int | None]
+    recipe_digest: str
+    message: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +54,21 @@ class Draft:
         version: what it will be.
         task: with the version's class registry.
         split: the shares that it is split by.
-        entries: its rows.
-        outcomes: one per item that was considered.
-        balances: stage -> outcome -> count, of the stages before.
-        agreement: `mean`, `items` and `alpha`.
-        recipe_digest: of the resolved recipe.
-        answers: key -> annotator -> target, disputed items included.
+        changes: what it says that the version before did not.
+        tree: the buckets of its digest.
+        tally: what its rows and items add up to.
+        facts: what it carries beside its rows.
+        before: the folder of the version that these are changes to; None: they are all there is.
     """
 
     version: Version
     task: Task[Any]
     split: Split
-    entries: Sequence[Entry]
-    outcomes: Sequence[Outcome]
-    balances: Mapping[str, Mapping[str, int]]
-    agreement: Mapping[str, float | int | None]
-    recipe_digest: str
-    answers: Mapping[str, Mapping[str, Any]]
+    changes: Changes
+    tree: Tree
+    tally: Tally
+    facts: Facts
+    before: Path | None
 
 
 def put(draft: Draft, media: MediaStore) -> None:
@@ -86,58 +101,37 @@ def sweep(folder: Path) -> None:
 
 
 def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
-    version, task, entries, outcomes = draft.version, draft.task, draft.entries, draft.outcomes
-    write_shards(aside / "data", task, entries, media)
-    (aside / "goldloop").mkdir()
-    _write_ledger(aside / LEDGER, task, entries, outcomes)
-    _write_answers(aside / ANSWERS, draft.answers)
-    description = {**asdict(version), "goldloop": __version__}
+    version, task, changes = draft.version, draft.task, draft.changes
+    manifest = lay_out(aside, draft.before, task, changes, draft.tree, media)
+    manifest.save(aside)
+    description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
     del description["folder"]
-    write_json(aside / DESCRIPTION, description)
-    write_text(aside / "README.md", dataset_card(version, task, entries, outcomes, draft.agreement))
+    _write(aside / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    _write(
+        aside / "README.md", dataset_card(version, task, draft.tally, draft.facts.agreement, manifest.dead)
+    )
     certify(
         aside,
         task,
         draft.split,
         version.digest,
-        entries,
-        outcomes=outcomes,
-        balances=draft.balances,
-        agreement=draft.agreement,
-        recipe_digest=draft.recipe_digest,
+        draft.tally,
+        balances=draft.facts.balances,
+        agreement=draft.facts.agreement,
+        recipe_digest=draft.facts.recipe_digest,
+        before=draft.before,
+        changed={line.key for line in changes.lines},
     )
-    for folder in (aside / "goldloop", aside / "data", aside):
-        flush(folder)
+    flush_all([*_written(aside, draft.before), aside / "goldloop", aside / "data", aside])
 
 
-def _write_answers(path: Path, answers: Mapping[str, Mapping[str, Any]]) -> None:
-    """A line per answer: what each annotator said of an item, in canonical JSON with class names."""
-    import pyarrow
-    from pyarrow import parquet
-
-    lines = [
-        {"key": key, "annotator": annotator, "answer": canonical(target).decode()}
-        for key, given in sorted(answers.items())
-        for annotator, target in sorted(given.items())
-    ]
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("key", "annotator", "answer")])
-    parquet.write_table(pyarrow.Table.from_pylist(lines, schema=schema), path, compression="zstd")
-    flush(path)
+def _written(aside: Path, before: Path | None) -> list[Path]:
+    """The files that were not on the disk before."""
+    known = set() if before is None else {part.sha256 for part in Manifest.load(before).parts()}
+    shared = {part.path for part in Manifest.load(aside).parts() if part.sha256 in known}
+    files = (path for path in aside.rglob("*") if path.is_file())
+    return [path for path in files if path.relative_to(aside).as_posix() not in shared]
 
 
-def _write_ledger(path: Path, task: Task[Any], entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
-    """A line per item: key, outcome, reason; and for an item with a row, that row's digest."""
-    import pyarrow
-    from pyarrow import parquet
-
-    rows = {
-        entry.item.key: row_digest(entry.item.key, entry.split, task.to_row(entry.label.target))
-        for entry in entries
-    }
-    lines = [
-        {"key": each.subject, "outcome": each.outcome, "reason": each.reason, "row": rows.get(each.subject)}
-        for each in sorted(outcomes, key=lambda outcome: outcome.subject)
-    ]
-    schema = pyarrow.schema([(name, pyarrow.string()) for name in ("key", "outcome", "reason", "row")])
-    parquet.write_table(pyarrow.Table.from_pylist(lines, schema=schema), path, compression="zstd")
-    flush(path)
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="")

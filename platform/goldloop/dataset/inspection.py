@@ -1,24 +1,29 @@
-"""What a version's bytes say: every row and the ledger read back, each check made on what was read."""
+"""What a version's bytes say: rows and ledger read back, each check made on what was read.
+
+`inspect` reads all of them. `inspect_changes` reads the files that the version before has not: what the two
+share was checked when it was made, and is told by the digests of its files.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from goldloop.dataset.config import Split
-from goldloop.dataset.digest import row_digest, version_digest
-from goldloop.dataset.shards import read_rows, split_of_file
+from goldloop.dataset.digest import digest_of_leaves, root, row_digest
+from goldloop.dataset.ledger import NO_ROW, WITH_ROW, Ledger, Line, tree_of
+from goldloop.dataset.manifest import Manifest, Part
+from goldloop.dataset.shards import ROW, read_rows
 from goldloop.dataset.splits import split_of
+from goldloop.dataset.tally import Tally
 from goldloop.errors import GoldloopError
 from goldloop.records import content_key
 from goldloop.tasks.base import Task
 
-LEDGER = "goldloop/ledger.parquet"
-WITH_ROW = frozenset({"labelled", "imported"})
-"""The outcomes of items that have a row."""
+LEDGER = "goldloop/ledger"
+"""What the names of the ledger's files begin with."""
 
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError)
 """What reading bytes that are not as they should be raises; pyarrow's errors derive from these.
@@ -40,11 +45,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was checked, and of how many rows, items or files."""
+    """One thing that was checked, and of how many rows, items or files.
+
+    `carried` of them were checked when an earlier version was made, and their files are the same.
+    """
 
     name: str
     count: int
     passed: bool
+    carried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class Row:
         content: `content_key` of its content as it is.
         target: the columns of its label.
         digest: of key, split and target.
+        number: the row's own.
     """
 
     where: str
@@ -67,7 +77,8 @@ class Row:
     group: str
     content: str
     target: Mapping[str, Any]
-    digest: str
+    digest: bytes
+    number: int
 
 
 @dataclass(slots=True)
@@ -86,10 +97,10 @@ class Inspection:
     checks: list[Check] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
-    def add(self, name: str, count: int, faults: Iterable[Fault]) -> None:
+    def add(self, name: str, count: int, faults: Iterable[Fault], carried: int = 0) -> None:
         """Note a check and what it found."""
         found = list(faults)
-        self.checks.append(Check(name, count, passed=not found))
+        self.checks.append(Check(name, count, passed=not found, carried=carried))
         self.faults += found
 
 
@@ -100,42 +111,124 @@ def inspect(folder: Path, task: Task[Any], split: Split) -> Inspection:
         folder: the version's.
         task: with the version's class registry.
         split: the shares that it was split by.
+
+    Raises:
+        VersionError: there is no telling which files it has.
     """
-    rows, unreadable = _rows(folder, task)
-    shards = list((folder / "data").glob("*.parquet"))
-    digest = version_digest(
-        task.config.kind, task.classes, ((row.key, row.split, row.target) for row in rows)
-    )
-    found = Inspection(digest, len(rows))
-    found.add("every shard can be read", len(shards), unreadable)
-    found.add("content has the key that names it", len(rows), _content_faults(rows))
-    found.add("no key stands twice", len(rows), _repeated(rows))
-    found.add("every label means something in the class registry", len(rows), _label_faults(task, rows))
-    found.add("every group is in one split", len({row.group for row in rows}), _torn_groups(rows))
-    found.add("every row is in the split of its group", len(rows), _moved_rows(rows, split))
+    manifest = Manifest.load(folder)
+    rows, unreadable = _rows(folder, task, manifest)
+    leaves = [(row.key, row.digest) for row in rows]
+    found = Inspection(digest_of_leaves(task.config.kind, task.classes, leaves), len(rows))
+    _check_rows(found, rows, unreadable, folder, manifest, task, split)
     try:
-        ledger = list(read_rows(folder / LEDGER))
-        found.add("every item has exactly one outcome", len(ledger), _repeated_outcomes(ledger))
-        labelled = {line["key"]: line["row"] for line in ledger if line["outcome"] in WITH_ROW}
+        ledger = Ledger([folder / part.path for part in manifest.ledger])
+        lines = list(ledger.lines())
+        found.add("every item has exactly one outcome", len(lines), _outcome_faults(lines))
+        labelled = {line.key: line for line in lines if line.outcome in WITH_ROW}
         faults = _balance_faults(rows, labelled, whole=not unreadable)
         found.add("labelled and imported items are the rows, each as it was settled", len(labelled), faults)
+        tree = tree_of(((bytes.fromhex(line.key), line.row) for line in labelled.values()), len(labelled))
+        fits = tree.buckets == ledger.tree().buckets
+        wrong = [] if fits else [Fault(LEDGER, "has other buckets than its lines make")]
+        found.add("the ledger's buckets are those of its lines", len(lines), wrong)
     except _UNREADABLE as error:
         found.add("the ledger can be read", 0, [Fault(LEDGER, f"cannot be read: {_plain(error)}")])
     return found
 
 
-def _rows(folder: Path, task: Task[Any]) -> tuple[list[Row], list[Fault]]:
+def inspect_changes(
+    folder: Path, task: Task[Any], split: Split, new: Container[str], keys: Collection[str], tally: Tally
+) -> Inspection:
+    """Read back what of a version the one before has not, and check it.
+
+    Args:
+        folder: the version's.
+        task: with the version's class registry.
+        split: the shares that it was split by.
+        new: the paths of the files to read.
+        keys: of the items of which it says something else.
+        tally: what all of it adds up to.
+
+    Raises:
+        VersionError: there is no telling which files it has.
+        OSError, ValueError: the ledger cannot be read.
+    """
+    manifest = Manifest.load(folder)
+    rows, unreadable = _rows(folder, task, manifest, new)
+    ledger = Ledger([folder / part.path for part in manifest.ledger])
+    held = sum(part.rows for part in _shards(manifest)) - len(manifest.dead)
+    found = Inspection(root(task.config.kind, task.classes, ledger.tree().buckets), held)
+    _check_rows(found, rows, unreadable, folder, manifest, task, split, carried=held - len(rows))
+    found.faults += _groups_torn_from(folder, manifest, rows, new)
+    fresh = {row.key for row in rows}
+    lines = ledger.find(fresh.union(keys))
+    labelled = {key: line for key, line in lines.items() if line.outcome in WITH_ROW}
+    items = tally.outcomes.total()
+    found.add(
+        "every item has exactly one outcome", items, _outcome_faults(lines.values()), items - len(lines)
+    )
+    faults = list(_balance_faults(rows, labelled, whole=True))
+    if held != tally.rows:
+        faults.append(Fault("data", f"{held} rows, {tally.rows} were settled"))
+    name = "labelled and imported items are the rows, each as it was settled"
+    found.add(name, tally.rows, faults, tally.rows - len(labelled))
+    return found
+
+
+def _check_rows(
+    found: Inspection,
+    rows: Sequence[Row],
+    unreadable: Iterable[Fault],
+    folder: Path,
+    manifest: Manifest,
+    task: Task[Any],
+    split: Split,
+    carried: int = 0,
+) -> None:
+    """Check rows by themselves; so many others were checked before."""
+    every = len(rows) + carried
+    found.add("every shard can be read", len(_shards(manifest)), unreadable)
+    found.add("every file is one of the version's", len(list(manifest.parts())), _strays(folder, manifest))
+    found.add("content has the key that names it", every, _content_faults(rows), carried)
+    found.add("no key stands twice", every, _repeated(rows), carried)
+    found.add("every label means something in the class registry", every, _label_faults(task, rows), carried)
+    found.add("every group is in one split", every, _torn_groups(rows), carried)
+    found.add("every row is in the split of its group", every, _moved_rows(rows, split), carried)
+
+
+def _strays(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """Files of rows, lines or answers that the manifest does not know: `datasets` would read them too."""
+    known = {part.path for part in manifest.parts()}
+    for pattern in ("data/*", "goldloop/*.arrow", "goldloop/*.parquet"):
+        for path in sorted(folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
+            if name not in known:
+                yield Fault(name, "is not in the manifest")
+
+
+def _shards(manifest: Manifest) -> list[Part]:
+    return [part for parts in manifest.shards.values() for part in parts]
+
+
+def _rows(
+    folder: Path, task: Task[Any], manifest: Manifest, new: Container[str] | None = None
+) -> tuple[list[Row], list[Fault]]:
+    """The rows of a version, of these files alone if they are given, and what cannot be read."""
     columns = list(task.to_row(task.examples()[0].target))
+    dead = frozenset(manifest.dead)
     rows: list[Row] = []
     faults: list[Fault] = []
-    for path in sorted((folder / "data").glob("*.parquet")):
-        name = f"data/{path.name}"
-        try:
-            for read in read_rows(path, ["key", "group", task.modality, *columns]):
-                target = {column: read[column] for column in columns}
-                rows.append(_row(read, target, name, split_of_file(path)))
-        except _UNREADABLE as error:
-            faults.append(Fault(name, f"cannot be read: {_plain(error)}"))
+    for split, parts in sorted(manifest.shards.items()):
+        for part in parts:
+            if new is not None and part.path not in new:
+                continue
+            try:
+                for read in read_rows(folder / part.path, ["key", "group", task.modality, *columns, ROW]):
+                    if read[ROW] not in dead:
+                        target = {column: read[column] for column in columns}
+                        rows.append(_row(read, target, part.path, split))
+            except _UNREADABLE as error:
+                faults.append(Fault(part.path, f"cannot be read: {_plain(error)}"))
     return rows, faults
 
 
@@ -152,6 +245,7 @@ def _row(read: Mapping[str, Any], target: Mapping[str, Any], name: str, split: s
         content=content_key(content),
         target=target,
         digest=row_digest(key, split, target),
+        number=read[ROW],
     )
 
 
@@ -186,6 +280,30 @@ def _torn_groups(rows: Iterable[Row]) -> Iterator[Fault]:
             yield Fault(f"group {group}", f"is in {' and in '.join(sorted(found))}")
 
 
+def _groups_torn_from(
+    folder: Path, manifest: Manifest, rows: Iterable[Row], new: Container[str]
+) -> Iterator[Fault]:
+    """Groups of these rows that have rows in another split's shards, which were not read."""
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    splits = {row.group: row.split for row in rows if row.group != row.key}
+    if not splits:
+        return
+    functions: Any = compute
+    dead = pyarrow.array(manifest.dead, pyarrow.int64())
+    for split, parts in manifest.shards.items():
+        wanted = pyarrow.array([group for group, own in splits.items() if own != split], pyarrow.string())
+        for part in parts:
+            if part.path in new or not len(wanted):
+                continue
+            table = parquet.read_table(folder / part.path, columns=["group", ROW])
+            table = table.filter(functions.is_in(table["group"], wanted))
+            table = table.filter(functions.invert(functions.is_in(table[ROW], dead)))
+            for group in functions.unique(table["group"]).to_pylist():
+                yield Fault(f"group {group}", f"is in {' and in '.join(sorted((split, splits[group])))}")
+
+
 def _moved_rows(rows: Iterable[Row], split: Split) -> Iterator[Fault]:
     for row in rows:
         expected = split_of(row.group, split)
@@ -193,19 +311,25 @@ def _moved_rows(rows: Iterable[Row], split: Split) -> Iterator[Fault]:
             yield Fault(row.where, f"belongs to {expected}")
 
 
-def _repeated_outcomes(ledger: Iterable[Mapping[str, Any]]) -> Iterator[Fault]:
-    for key, count in Counter(line["key"] for line in ledger).items():
-        if count > 1:
-            yield Fault(LEDGER, f"item {key} has {count} outcomes")
+def _outcome_faults(lines: Iterable[Line]) -> Iterator[Fault]:
+    for line in lines:
+        if (line.outcome in WITH_ROW) != (line.row != NO_ROW):
+            yield Fault(
+                LEDGER,
+                f"item {line.key} is {line.outcome}, and has {'no' if line.row == NO_ROW else 'a'} row",
+            )
 
 
-def _balance_faults(rows: Iterable[Row], labelled: Mapping[str, str], *, whole: bool) -> Iterator[Fault]:
+def _balance_faults(rows: Iterable[Row], labelled: Mapping[str, Line], *, whole: bool) -> Iterator[Fault]:
     present = {row.key: row for row in rows}
     for row in present.values():
-        if row.key not in labelled:
+        line = labelled.get(row.key)
+        if line is None:
             yield Fault(row.where, "its item has no label in the ledger")
-        elif row.digest != labelled[row.key]:
+        elif (row.digest, row.split) != (line.row, line.split):
             yield Fault(row.where, "its label or its split is not what was settled")
+        elif row.number != line.number:
+            yield Fault(row.where, f"has the number {row.number}, in the ledger {line.number}")
     missing = sorted(labelled.keys() - present.keys())
     if whole:
         yield from (Fault(f"row {key}", "is missing") for key in missing)

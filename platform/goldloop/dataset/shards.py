@@ -6,18 +6,19 @@ Columns beside the content and the target:
     uri           where the content was found     provenance    human, human-over-prediction, imported
     annotators    pseudonyms                      agreement     mean over pairs, in [0, 1], or null
     shown_models  models whose suggestion an annotator saw
+    row           the row's number, by which a later version leaves it out; `load_dataset` does not show it
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.splits import SPLITS
-from goldloop.durable import flush
 from goldloop.errors import VersionError
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, content_key
@@ -25,12 +26,17 @@ from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow
 
 SHARD_BYTES = 256_000_000
 """Content in one file at most, unless one item is larger."""
-_GROUP_BYTES = 32_000_000
-_GROUP_ROWS = 100
+ROW = "row"
+"""The column of the rows' numbers."""
+GROUP_BYTES = 32_000_000
+GROUP_ROWS = 1_000
 """A row group, which is what lies in memory at once, ends at whichever comes first."""
+_PLAIN = ("key", "group", "uri", "text", "image.bytes", "image.path")
+"""Columns whose values hardly ever repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,37 +67,150 @@ def features_of(task: Task[Any]) -> datasets.Features:
     )
 
 
-def write_shards(folder: Path, task: Task[Any], entries: Sequence[Entry], media: MediaStore) -> list[Path]:
-    """Write `folder/<split>-00000-of-00002.parquet`, rows by key; content streams through memory.
+def schema_of(task: Task[Any]) -> pyarrow.Schema:
+    """The columns of a shard: those of the version, and the rows' numbers."""
+    import pyarrow
 
-    A split without rows has no file. The bytes depend on the entries, not on their order; and, as of any
-    Parquet file, on pyarrow's version.
+    schema: pyarrow.Schema = features_of(task).arrow_schema
+    return schema.append(pyarrow.field(ROW, pyarrow.int64(), nullable=False))
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Rows as they are numbered: by split, then by key."""
+    places: dict[str, int] = {split: place for place, split in enumerate(SPLITS)}
+    return sorted(entries, key=lambda entry: (places[entry.split], entry.item.key))
+
+
+def write_shards(
+    folder: Path, task: Task[Any], split: str, entries: Sequence[Entry], media: MediaStore, first: int
+) -> list[Part]:
+    """Write the rows of one split as `folder/<split>-new-00000.parquet` ...; content streams through memory.
+
+    The bytes depend on the rows and their numbers; and, as of any Parquet file, on pyarrow's version.
+
+    Args:
+        folder: where.
+        task: with the version's class registry.
+        split: theirs.
+        entries: in order.
+        media: where images lie.
+        first: the number of the first row.
 
     Raises:
         WorkspaceError: an image is missing from the workspace.
         VersionError: a content is not what its key says.
     """
-    folder.mkdir(parents=True)
-    written = []
-    for split in SPLITS:
-        rows = sorted((entry for entry in entries if entry.split == split), key=lambda entry: entry.item.key)
-        shards = list(_portions(rows, media, SHARD_BYTES))
-        for number, shard in enumerate(shards):
-            path = folder / f"{split}-{number:05}-of-{len(shards):05}.parquet"
-            _write(path, task, shard, media)
-            written.append(path)
-    return written
+    parts = []
+    for number, portion in enumerate(_portions(entries, media, SHARD_BYTES)):
+        path = folder / f"{split}-new-{number:05}.parquet"
+        with shard_writer(path, schema_of(task)) as writer:
+            start = first
+            for group in _portions(portion, media, GROUP_BYTES, GROUP_ROWS):
+                writer.write_table(_table(task, group, media, start))
+                start += len(group)
+        parts.append(part_of(path, len(portion), first, start - 1))
+        first = start
+    return parts
+
+
+def shard_writer(path: Path, schema: pyarrow.Schema) -> Any:
+    """A Parquet writer whose encodings suit the columns."""
+    from pyarrow import parquet
+
+    repeating = [name for name in _leaves(schema) if name not in (*_PLAIN, ROW)]
+    return parquet.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=repeating,
+        column_encoding={ROW: "DELTA_BINARY_PACKED"},
+        write_statistics=["key", ROW],
+    )
+
+
+def part_of(path: Path, rows: int, first: int = 0, last: int = -1) -> Part:
+    """What a file is that has been written, under its name in its folder."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Part(f"{path.parent.name}/{path.name}", digest, path.stat().st_size, rows, first, last)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of one shard in plain Python, images as `{"bytes": ..., "path": ...}`."""
+    """All rows of one Parquet file in plain Python, images as `{"bytes": ..., "path": ...}`."""
+    for batch in _batches(path, columns):
+        yield from batch.to_pylist()
+
+
+def live_rows(folder: Path, split: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a version's split in plain Python, as they lie in its files.
+
+    Raises:
+        VersionError: the version cannot be read.
+    """
+    manifest = Manifest.load(folder)
+    dead = frozenset(manifest.dead)
+    wanted = None if columns is None else [*columns, ROW]
+    for part in manifest.shards.get(split, ()):
+        for row in read_rows(folder / part.path, wanted):
+            if row.pop(ROW) not in dead:
+                yield row
+
+
+def numbers_of(path: Path, part: Part) -> Sequence[int]:
+    """The numbers of all rows of a shard that lies there, ascending."""
+    from pyarrow import parquet
+
+    if part.is_gapless:
+        return range(part.first, part.last + 1)
+    found: list[int] = parquet.read_table(path, columns=[ROW])[ROW].to_pylist()
+    return found
+
+
+def rows_numbered(
+    folder: Path, parts: Iterable[Part], numbers: Iterable[int], columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Some columns of the rows that have these numbers; only the row groups that hold them are read."""
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    functions: Any = compute
+    wanted = sorted(numbers)
+    found: list[dict[str, Any]] = []
+    for part in parts:
+        inside = [number for number in wanted if part.first <= number <= part.last]
+        if not inside:
+            continue
+        with parquet.ParquetFile(folder / part.path) as file:
+            groups = _groups_with(file.metadata, inside)
+            if groups:
+                table = file.read_row_groups(groups, columns=[*columns, ROW])
+                found += table.filter(
+                    functions.is_in(table[ROW], pyarrow.array(inside, pyarrow.int64()))
+                ).to_pylist()
+    return found
+
+
+def _groups_with(metadata: Any, numbers: Sequence[int]) -> list[int]:
+    """The row groups between whose lowest and highest number any of these is."""
+    from bisect import bisect_left
+
+    column = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == ROW)
+    found = []
+    for group in range(metadata.num_row_groups):
+        told = metadata.row_group(group).column(column).statistics
+        place = bisect_left(numbers, told.min)
+        if place < len(numbers) and numbers[place] <= told.max:
+            found.append(group)
+    return found
+
+
+def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             # One at a time: a batch over several would hold more than a group's bytes.
-            for batch in file.iter_batches(_GROUP_ROWS, row_groups=[group], columns=columns):
-                yield from batch.to_pylist()
+            yield from file.iter_batches(GROUP_ROWS, row_groups=[group], columns=columns)
 
 
 def _portions(
@@ -118,16 +237,11 @@ def _content_bytes(item: Item, media: MediaStore) -> int:
     return path.stat().st_size if path.exists() else len(media.read(item))
 
 
-def _write(path: Path, task: Task[Any], entries: Sequence[Entry], media: MediaStore) -> None:
+def _table(task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int) -> pyarrow.Table:
     import pyarrow
-    from pyarrow import parquet
 
-    schema = features_of(task).arrow_schema
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for portion in _portions(entries, media, _GROUP_BYTES, _GROUP_ROWS):
-            rows = [_row(task, entry, media) for entry in portion]
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-    flush(path)
+    rows = [{**_row(task, entry, media), ROW: first + place} for place, entry in enumerate(entries)]
+    return pyarrow.Table.from_pylist(rows, schema=schema_of(task))
 
 
 def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
@@ -158,20 +272,23 @@ def _image(item: Item, media: MediaStore) -> dict[str, Any]:
     return {"bytes": content, "path": media.path(item).name}
 
 
+def _leaves(schema: pyarrow.Schema) -> Iterator[str]:
+    """The names of a schema's columns as Parquet has them, `annotators.list.element` among them."""
+    from pyarrow import types
+
+    def leaves(name: str, kind: Any) -> Iterator[str]:
+        if types.is_struct(kind):
+            for place in range(kind.num_fields):
+                yield from leaves(f"{name}.{kind.field(place).name}", kind.field(place).type)
+        elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            yield from leaves(f"{name}.list.element", kind.value_type)
+        else:
+            yield name
+
+    for field in schema:
+        yield from leaves(field.name, field.type)
+
+
 def split_of_file(path: Path) -> str:
     """The split that a shard's name says."""
     return path.name.partition("-")[0]
-
-
-def counts(entries: Iterable[Entry]) -> dict[str, int]:
-    """Rows per split, in the splits' order."""
-    found = [entry.split for entry in entries]
-    return {split: found.count(split) for split in SPLITS}
-
-
-def class_counts(task: Task[Any], entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
-    """Split -> class -> how often its rows name it; empty for a task whose answers name no class."""
-    found = Counter((entry.split, name) for entry in entries for name in task.classes_in(entry.label.target))
-    if not found:
-        return {}
-    return {split: {name: found[split, name] for name in task.classes} for split in SPLITS}

@@ -5,9 +5,13 @@
       <digest, 16 digits>/
         README.md               the dataset card; tells `datasets.load_dataset` where the splits are
         data/<split>-....parquet
-        goldloop/version.json   what it is        goldloop/ledger.parquet   one outcome per item
-        goldloop/answers.parquet                  what each annotator said of each item, disputed ones too
+        goldloop/version.json   what it is        goldloop/ledger-....arrow   one outcome per item
+        goldloop/manifest.json  its files         goldloop/answers-....parquet
         goldloop/certificate.json                 what was checked, and the digest of every file
+
+A commit writes what changed: its rows, its lines of the ledger, its answers, each into a file of its own. All
+other files a version shares with the one before, by hard links: they never change. So a version's folder is
+whole by itself, can be copied away or deleted, and costs the disk what is new in it.
 
 A version is written aside, flushed and renamed; only then is it listed. A kill at any moment leaves what was
 listed as it was.
@@ -17,25 +21,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset import history
+from goldloop.dataset.books import check_all, check_some
 from goldloop.dataset.certificate import DESCRIPTION, verify
+from goldloop.dataset.changes import Changes, Told
 from goldloop.dataset.config import DatasetConfig
-from goldloop.dataset.digest import version_digest
-from goldloop.dataset.draft import Draft, put, sweep
-from goldloop.dataset.inspection import WITH_ROW
-from goldloop.dataset.shards import Entry, class_counts, counts, features_of
+from goldloop.dataset.digest import root as root_digest
+from goldloop.dataset.draft import Draft, Facts, put, sweep
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.manifest import FORMAT
+from goldloop.dataset.past import NAME_LENGTH, Ground, Past
+from goldloop.dataset.reading import open_split, sample_of
+from goldloop.dataset.shards import Entry
 from goldloop.dataset.splits import split_of
-from goldloop.errors import LedgerError, VersionError
+from goldloop.dataset.tally import Tally, agreement_carried, agreement_of
+from goldloop.errors import VersionError
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, Outcome
 from goldloop.tasks import tasks
@@ -44,8 +51,8 @@ from goldloop.tasks.base import Task
 if TYPE_CHECKING:
     import datasets
 
-_NAME_LENGTH = 16
-_LONGEST = 8
+_FEW = 0.25
+"""A commit that changes a larger share of the rows writes all of them anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,38 +97,13 @@ class Version:
         return {"version": self.ref, **asdict(self), "folder": str(self.folder)}
 
     def dataset(self, split: str) -> datasets.Dataset:
-        """The rows of a split, images as the bytes of their files; empty if it has none."""
-        import datasets
-
-        features = features_of(tasks.create(self.task))
-        paths = [str(path) for path in sorted((self.folder / "data").glob(f"{split}-*.parquet"))]
-        if not paths:
-            rows = datasets.Dataset.from_dict({column: [] for column in features}, features=features)
-        else:
-            cache = self.folder.parents[2] / "cache" / "arrow"
-            with _quietly():
-                rows = datasets.Dataset.from_parquet(paths, cache_dir=str(cache))
-        for column, feature in features.items():
-            if isinstance(feature, datasets.Image):
-                rows = rows.cast_column(column, datasets.Image(decode=False))
-        return rows
+        """The rows of a split by key, images as the bytes of their files; empty if it has none."""
+        cache = self.folder.parents[2] / "cache" / "arrow"
+        return open_split(self.folder, tasks.create(self.task), split, cache)
 
     def sample(self, split: str, count: int) -> datasets.Dataset:
-        """Some rows of a split, the longest texts among them; nothing is written.
-
-        The first rows are as good as drawn by lot: they are in the order of their keys, which are digests.
-        """
-        import datasets
-
-        paths = sorted((self.folder / "data").glob(f"{split}-*.parquet"))
-        task = tasks.create(self.task)
-        features = features_of(task)
-        for column, feature in features.items():
-            if isinstance(feature, datasets.Image):
-                features[column] = datasets.Image(decode=False)
-        rows = _with_longest(paths, count) if task.modality == "text" else _first(paths, count)
-        columns = {name: [row[name] for row in rows] for name in features}
-        return datasets.Dataset.from_dict(columns, features=features)
+        """Some rows of a split, the longest texts among them; nothing is written."""
+        return sample_of(self.folder, tasks.create(self.task), split, count)
 
 
 def write(
@@ -163,31 +145,166 @@ def write(
         VersionError: nothing is labelled, or it cannot be written; nothing is then listed or left over.
         LedgerError: the outcomes do not account for every item.
     """
-    _check_books(labels, items, outcomes)
-    folder = root / name
-    known = history.commits(folder)
-    before = known[-1] if known else None
-    task = task.with_classes(task.registry(before.classes if before else ()))
+    check_all(labels, items, outcomes)
+    past = Past.of(root / name)
+    task = task.with_classes(task.registry(past.classes))
     entries = [
         Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
     ]
-    rows = ((entry.item.key, entry.split, task.to_row(entry.label.target)) for entry in entries)
-    digest = version_digest(task.config.kind, task.classes, rows)
+    told = Told.of(task, entries, outcomes, answers or {})
+    tally = Tally.of(
+        task, ((each.split, each.label) for each in entries), (each.outcome for each in outcomes)
+    )
+    figures = agreement_of(labels) if agreement is None else agreement
+    facts = Facts(balances, figures, recipe_digest, message)
+    ground = past.ground
+    if ground is not None and ground.suits(task):
+        known = ground.ledger.states()
+        found = told.since(known, known.keys() - told.lines.keys(), ground.manifest.next)
+        if len(found.entries) <= len(entries) * _FEW:
+            return _commit(past, task, config, media, tally, facts, found, ground, told)
+    return _commit(past, task, config, media, tally, facts, told.all(), None, told)
+
+
+def amend(
+    root: Path,
+    name: str,
+    task: Task[Any],
+    labels: Sequence[Label[Any]],
+    items: Mapping[str, Item],
+    media: MediaStore,
+    config: DatasetConfig,
+    *,
+    outcomes: Sequence[Outcome] = (),
+    removed: Sequence[str] = (),
+    balances: Mapping[str, Mapping[str, int]] | None = None,
+    recipe_digest: str,
+    message: str | None = None,
+    agreement: Mapping[str, float | int | None] | None = None,
+    answers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Version:
+    """Commit what changed since the last version, and that alone; the cost does not grow with the version.
+
+    The result is that of `write` with all labels. The caller holds the recipe's lock.
+
+    Args:
+        root: the workspace's versions.
+        name: the recipe's.
+        task: what the labels are of.
+        labels: of items that are new, or whose label is another or was given otherwise.
+        items: those that `labels` and `outcomes` are about, by key.
+        media: where images lie.
+        config: the recipe's `dataset:`.
+        outcomes: of items that have no label, or no longer have one.
+        removed: keys of items that are no longer considered.
+        balances: stage -> outcome -> count, of the stages before; by default as they were.
+        recipe_digest: of the resolved recipe.
+        message: what this version is about.
+        agreement: `mean`, `items` and `alpha` over all items; by default mean and items are carried on.
+        answers: key -> annotator -> target, all answers of the items that `labels` and `outcomes` are about.
+
+    Raises:
+        VersionError: there is no version to amend, or nothing would be left, or it cannot be written.
+        LedgerError: an item is told of twice.
+    """
+    past = Past.of(root / name)
+    ground = past.ground
+    task = task.with_classes(task.registry(past.classes))
+    if ground is None or not ground.suits(task):
+        raise VersionError(
+            "there is no whole version of this task to amend",
+            where=root / name,
+            remedy="Commit all labels once, with `goldloop commit`",
+        )
+    entries = [
+        Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
+    ]
+    settled = [
+        Outcome(subject=label.key, outcome="imported" if label.provenance == "imported" else "labelled")
+        for label in labels
+    ]
+    settled += outcomes
+    check_some([*(outcome.subject for outcome in settled), *removed], items.keys() | set(removed))
+    told = Told.of(task, entries, settled, answers or {})
+    known = ground.ledger.find([*told.lines, *removed])
+    found = told.since(known, removed, ground.manifest.next)
+    old = [known[line.key] for line in found.lines if line.key in known]
+    rows = ground.labels(task, old)
+    less = Tally.of(task, rows, (str(line.outcome) for line in old))
+    added = [(entry.split, entry.label) for entry in found.entries]
+    plus = Tally.of(task, added, (line.outcome for line in found.lines if line.outcome is not None))
+    tally = ground.tally(task).changed(less=less, plus=plus)
+    if not tally.rows:
+        raise VersionError("no labelled item would be left", where=root / name)
+    before = ground.certificate
+    if agreement is None:
+        agreement = agreement_carried(
+            before["agreement"], [label for _, label in rows], [label for _, label in added]
+        )
+    if balances is None:
+        balances = {stage: books for stage, books in before["ledger"].items() if stage != "commit"}
+    facts = Facts(balances, agreement, recipe_digest, message)
+    return _commit(past, task, config, media, tally, facts, found, ground)
+
+
+def _commit(
+    past: Past,
+    task: Task[Any],
+    config: DatasetConfig,
+    media: MediaStore,
+    tally: Tally,
+    facts: Facts,
+    found: Changes,
+    ground: Ground | None,
+    told: Told | None = None,
+) -> Version:
+    """Write a version, unless it is there, and list it.
+
+    Args:
+        past: the commits before it.
+        task: with its class registry.
+        config: the recipe's `dataset:`.
+        media: where images lie.
+        tally: what it adds up to.
+        facts: what it carries.
+        found: what is to be written.
+        ground: the version that these are changes to; None: they are all there is.
+        told: all that there is to say, if it is known.
+    """
+    folder = past.folder
+    ledger = Ledger([]) if ground is None else ground.ledger
+    tree = ledger.tree_after(found.lines, tally.rows)
+    digest = root_digest(task.config.kind, task.classes, tree.buckets)
+    before = past.commits[-1].digest if past.commits else None
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    commit = history.Commit(digest, now, message, before.digest if before else None, task.classes)
+    commit = history.Commit(digest, now, facts.message, before, task.classes)
     # What was committed before and is made again, since its folder broke, is what it was.
-    first = next((each for each in known if each.digest == digest), commit)
-    figures = _agreement(labels) if agreement is None else agreement
-    version = _described(name, folder, task, config, entries, figures, first)
+    first = next((each for each in past.commits if each.digest == digest), commit)
+    version = _described(folder, task, config, tally, facts.agreement, first)
     draft = Draft(
-        version, task, config.split, entries, outcomes, balances, figures, recipe_digest, answers or {}
+        version, task, config.split, found, tree, tally, facts, None if ground is None else ground.folder
     )
     there = version.folder.exists()
     try:
         sweep(folder)
-        if not there or verify(version.folder):
+        if not there:
             put(draft, media)
-        if before is None or before.digest != digest:
+        elif faults := verify(version.folder):
+            if told is None:
+                raise VersionError(
+                    "the version is there, and broken",
+                    where=version.folder,
+                    found=faults[0],
+                    remedy="Commit all labels",
+                )
+            whole = told.all()
+            put(
+                replace(
+                    draft, changes=whole, tree=Ledger([]).tree_after(whole.lines, tally.rows), before=None
+                ),
+                media,
+            )
+        if before != digest:
             history.add(folder, commit)
     except OSError as error:
         if not there:
@@ -201,7 +318,7 @@ def write(
     finally:
         with suppress(OSError):
             folder.rmdir()  # which only goes if nothing was ever committed here
-    return load(root, name, digest)
+    return load(folder.parent, folder.name, digest)
 
 
 def load(root: Path, name: str, digest: str = "latest") -> Version:
@@ -238,69 +355,42 @@ def names(root: Path) -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"*/{history.LOG}"))
 
 
-def _check_books(
-    labels: Sequence[Label[Any]], items: Mapping[str, Item], outcomes: Sequence[Outcome]
-) -> None:
-    subjects = Counter(outcome.subject for outcome in outcomes)
-    settled = Counter(outcome.subject for outcome in outcomes if outcome.outcome in WITH_ROW)
-    keys = Counter(label.key for label in labels)
-    wrong = {key for key in subjects.keys() | items.keys() if subjects[key] != 1 or key not in items}
-    wrong |= {key for key in keys.keys() | settled.keys() if keys[key] != settled[key]}
-    if wrong:
-        shown = ", ".join(sorted(wrong)[:3])
-        raise LedgerError(
-            "the outcomes do not account for every item",
-            where="commit",
-            found=f"{len(outcomes)} outcomes, {settled.total()} of them labelled; wrong for {shown}",
-            expected=f"{len(items)} items, {len(labels)} labels",
-            remedy="This is a fault of goldloop itself: please report it with this message",
-        )
-    if not labels:
-        states = sorted(Counter(outcome.outcome for outcome in outcomes).items())
-        raise VersionError(
-            "nothing is labelled yet",
-            found=", ".join(f"{count} {state}" for state, count in states) or "no items",
-            remedy="Annotate in Label Studio, then `goldloop collect` and commit again"
-            if states
-            else "Run `goldloop pull` and `goldloop push` first, then annotate",
-        )
-
-
 def _described(
-    name: str,
     folder: Path,
     task: Task[Any],
     config: DatasetConfig,
-    entries: Sequence[Entry],
+    tally: Tally,
     agreement: Mapping[str, float | int | None],
     commit: history.Commit,
 ) -> Version:
     return Version(
-        name=name,
+        name=folder.name,
         digest=commit.digest,
-        folder=folder / commit.digest[:_NAME_LENGTH],
+        folder=folder / commit.digest[:NAME_LENGTH],
         classes=task.classes,
-        counts=counts(entries),
+        counts=tally.counts(),
         task=task.config.model_dump(mode="json", by_alias=True),
         agreement=agreement["mean"],
         created_at=commit.at,
         message=commit.message,
         parent=commit.parent,
         split=config.split.model_dump(mode="json"),
-        class_counts=class_counts(task, entries),
+        class_counts=tally.class_counts(task.classes),
     )
 
 
 def _listed(folder: Path) -> list[history.Commit]:
-    return [each for each in history.commits(folder) if (folder / each.digest[:_NAME_LENGTH]).exists()]
+    return [each for each in history.commits(folder) if (folder / each.digest[:NAME_LENGTH]).exists()]
 
 
 def _read(parent: Path, digest: str) -> Version:
-    folder = parent / digest[:_NAME_LENGTH]
+    folder = parent / digest[:NAME_LENGTH]
     path = folder / DESCRIPTION
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         del fields["goldloop"]
+        if fields.pop("format", 1) != FORMAT:
+            raise ValueError("an earlier goldloop wrote it, in a form that this one does not read")
         if fields["digest"] != digest:
             raise ValueError(f"it says that it is {fields['digest']}")
         return Version(**{**fields, "folder": folder, "classes": tuple(fields["classes"])})
@@ -311,52 +401,3 @@ def _read(parent: Path, digest: str) -> Version:
             found=str(error) or type(error).__name__,
             remedy="Bring the folder back from a copy; `goldloop commit` makes it again from the same labels",
         ) from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the progress bars of `datasets`."""
-    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
-
-    shown = is_progress_bar_enabled()
-    disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            enable_progress_bar()
-
-
-def _first(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
-    """No more than these rows is read."""
-    from pyarrow.parquet import ParquetFile
-
-    rows: list[dict[str, Any]] = []
-    for path in paths:
-        with ParquetFile(path) as file:
-            for block in file.iter_batches(batch_size=64):
-                rows += block.slice(0, count - len(rows)).to_pylist()
-                if len(rows) == count:
-                    return rows
-    return rows
-
-
-def _with_longest(paths: Sequence[Path], count: int) -> list[dict[str, Any]]:
-    import pyarrow
-    from pyarrow import compute
-    from pyarrow.parquet import read_table
-
-    if not paths:
-        return []
-    table = pyarrow.concat_tables(read_table(path) for path in paths)
-    lengths: Any = compute
-    order = compute.sort_indices(lengths.utf8_length(table["text"]), sort_keys=[("", "descending")])
-    longest = order[: min(count, _LONGEST)].to_pylist()
-    others = (place for place in range(len(table)) if place not in longest)
-    chosen = [*longest, *islice(others, count - len(longest))]
-    return list(table.take(sorted(chosen)).to_pylist())
-
-
-def _agreement(labels: Sequence[Label[Any]]) -> dict[str, float | int | None]:
-    known = [label.agreement for label in labels if label.agreement is not None]
-    return {"mean": fmean(known) if known else None, "items": len(known), "alpha": None}

@@ -53,6 +53,20 @@ class Material:
         }
         return versions.write(**(arguments | changes))
 
+    def amend(self, **changes: Any) -> Version:
+        """Commit changes to the last version."""
+        arguments: dict[str, Any] = {
+            "root": self.versions,
+            "name": self.name,
+            "task": self.task,
+            "labels": (),
+            "items": {},
+            "media": self.media,
+            "config": self.config,
+            "recipe_digest": "0" * 64,
+        }
+        return versions.amend(**(arguments | changes))
+
     def keys(self, split: str) -> list[str]:
         """Content keys of the rows that a commit puts into a split, sorted."""
         from goldloop.dataset.splits import split_of

@@ -30,7 +30,7 @@ from goldloop.dataset.certificate import verify
 from goldloop.errors import VersionError
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
-LIMITS = (0, 1, 300, 1_000, 3_000, 5_000, 6_000)
+LIMITS = (0, 1, 300, 1_000, 2_000, 3_000, 4_000)
 
 
 def commit_first(root: Path, _moment: int) -> None:

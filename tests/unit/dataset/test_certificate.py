@@ -211,7 +211,10 @@ def test_a_file_that_does_not_belong_is_named(version, name):
     assert f"{name}: does not belong to the version" in found(version.folder)
 
 
-@pytest.mark.parametrize("name", ["README.md", "goldloop/version.json", "goldloop/ledger.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "goldloop/version.json", "goldloop/manifest.json", "goldloop/ledger-00000.arrow"],
+)
 def test_any_other_file_that_is_changed_or_missing_is_named(version, name):
     path = version.folder / name
     path.write_bytes(path.read_bytes() + b"\n")

@@ -9,7 +9,7 @@ def test_shards_and_row_groups_are_bounded_and_load_as_one(make_images, monkeypa
     material = make_images("parts")
     sizes = [material.media.path(item).stat().st_size for item in material.items.values()]
     monkeypatch.setattr(shards, "SHARD_BYTES", 4 * max(sizes))
-    monkeypatch.setattr(shards, "_GROUP_BYTES", 2 * max(sizes))
+    monkeypatch.setattr(shards, "GROUP_BYTES", 2 * max(sizes))
     parts = material.commit()
     assert parts.digest == whole.digest
     written = sorted((parts.folder / "data").glob("train-*"))
@@ -24,9 +24,9 @@ def test_shards_and_row_groups_are_bounded_and_load_as_one(make_images, monkeypa
     assert verify(parts.folder) == []
 
 
-def test_a_row_group_has_at_most_a_hundred_rows(make_texts):
-    version = make_texts(count=260).commit()
+def test_a_row_group_has_at_most_a_thousand_rows(make_texts):
+    version = make_texts(count=1_400).commit()
     with parquet.ParquetFile(version.folder / "data" / "train-00000-of-00001.parquet") as file:
         groups = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
-    assert max(groups) == 100
+    assert max(groups) == 1_000
     assert sum(groups) == version.counts["train"]

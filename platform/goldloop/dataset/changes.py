@@ -1,0 +1,121 @@
+"""What a version says that the one before did not: all that a commit has to write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from goldloop.dataset.digest import canonical, row_digest
+from goldloop.dataset.ledger import NO_ROW, Line, State
+from goldloop.dataset.shards import Entry, in_order
+from goldloop.records import Outcome
+from goldloop.tasks.base import Task
+
+Answers = Mapping[str, Mapping[str, Any]]
+"""Key -> annotator -> target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be written.
+
+    Attributes:
+        entries: rows, in order; they have the numbers from `first` on.
+        first: the number of the first.
+        lines: of the ledger, with the numbers of their rows; of items that are gone, too.
+        answers: of the items whose answers changed; of one without any answer left, none.
+        dead: numbers of rows that these take the place of, or that are gone.
+    """
+
+    entries: Sequence[Entry]
+    first: int
+    lines: Sequence[Line]
+    answers: Answers
+    dead: frozenset[int]
+
+    @property
+    def next(self) -> int:
+        """The number after the last."""
+        return self.first + len(self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is to be said of some items.
+
+    Attributes:
+        rows: key -> its row, of the items that have one.
+        lines: key -> its line in the ledger, its row without a number.
+        answers: key -> annotator -> target.
+    """
+
+    rows: Mapping[str, Entry]
+    lines: Mapping[str, Line]
+    answers: Answers
+
+    @classmethod
+    def of(
+        cls, task: Task[Any], entries: Iterable[Entry], outcomes: Iterable[Outcome], answers: Answers
+    ) -> Told:
+        """Rows, outcomes and answers as lines of the ledger; every row has an outcome."""
+        rows = {entry.item.key: entry for entry in entries}
+        lines = {}
+        for outcome in outcomes:
+            key = outcome.subject
+            lines[key] = _line(task, outcome, rows.get(key), answers.get(key, {}))
+        return cls(rows, lines, answers)
+
+    def all(self) -> Changes:
+        """Everything, for a version that shares nothing with another."""
+        return self.since({})
+
+    def since(self, known: Mapping[str, State | Line], gone: Iterable[str] = (), first: int = 0) -> Changes:
+        """What of it is not known yet.
+
+        Args:
+            known: what the version before says of these items, and of those that are gone.
+            gone: keys of items that are no longer considered.
+            first: the number that the first new row gets.
+        """
+        lines = {key: line for key, line in self.lines.items() if _is_new(line, known.get(key))}
+        lines |= {key: Line(key, None) for key in gone if key in known}
+        written = in_order(self.rows[key] for key in lines if key in self.rows)
+        for place, entry in enumerate(written):
+            lines[entry.item.key] = replace(lines[entry.item.key], number=first + place)
+        before = [known[key] for key in lines if key in known]
+        return Changes(
+            entries=written,
+            first=first,
+            lines=list(lines.values()),
+            answers={
+                key: self.answers.get(key, {}) for key in lines if key in known or self.answers.get(key)
+            },
+            dead=frozenset(each.number for each in before if each.row != NO_ROW),
+        )
+
+
+def _is_new(line: Line, known: State | Line | None) -> bool:
+    return known is None or (known.row, known.mark) != (line.row, line.mark)
+
+
+def _line(task: Task[Any], outcome: Outcome, entry: Entry | None, given: Mapping[str, Any]) -> Line:
+    """A line whose row has no number yet."""
+    told: list[Any] = [outcome.outcome, outcome.reason, given]
+    if entry is None:
+        return Line(outcome.subject, outcome.outcome, outcome.reason, mark=_mark(told))
+    item, label = entry.item, entry.label
+    told += [item.group, item.uri, label.provenance, label.annotators, label.agreement, label.shown_models]
+    return Line(
+        key=item.key,
+        outcome=outcome.outcome,
+        reason=outcome.reason,
+        split=entry.split,
+        row=row_digest(item.key, entry.split, task.to_row(label.target)),
+        mark=_mark(told),
+    )
+
+
+def _mark(told: Sequence[Any]) -> int:
+    return int.from_bytes(hashlib.sha256(canonical(told)).digest()[:8], "big")

@@ -1,0 +1,140 @@
+"""A version's rows for training and evaluation: mapped into memory from Arrow files, one made of each shard.
+
+Versions that share a shard share its Arrow file, so that opening a version after a small commit costs what it
+changed. Rows come in the order of their keys, however they lie in files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.manifest import Manifest, Part
+from goldloop.dataset.shards import ROW, features_of, live_rows, numbers_of, rows_numbered
+from goldloop.tasks.base import Task
+
+if TYPE_CHECKING:
+    import datasets
+    from numpy.typing import NDArray
+
+_LONGEST = 8
+
+
+def open_split(folder: Path, task: Task[Any], split: str, cache: Path) -> datasets.Dataset:
+    """The rows of a version's split, in the order of their keys; images as the bytes of their files.
+
+    Args:
+        folder: the version's.
+        task: with the version's class registry.
+        split: which; one that the version has not is empty.
+        cache: where the Arrow files are kept.
+
+    Raises:
+        VersionError: the version cannot be read.
+    """
+    import datasets
+    from datasets.table import MemoryMappedTable, concat_tables
+
+    features = features_of(task)
+    manifest = Manifest.load(folder)
+    parts = manifest.shards.get(split, ())
+    if not parts:
+        rows = datasets.Dataset.from_dict({column: [] for column in features}, features=features)
+    else:
+        files = [_arrow_file(folder / part.path, part, features, cache) for part in parts]
+        table = concat_tables([MemoryMappedTable.from_file(str(file)) for file in files])
+        info = datasets.DatasetInfo(features=features)
+        rows = datasets.Dataset(table.cast(features.arrow_schema), info=info)
+        places = _places(folder, manifest, parts, split)
+        if places is not None:
+            rows = rows.select(places)
+    for column, feature in features.items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(column, datasets.Image(decode=False))
+    return rows
+
+
+def sample_of(folder: Path, task: Task[Any], split: str, count: int) -> datasets.Dataset:
+    """Some rows of a split, the longest texts among them; nothing is written.
+
+    The first rows are as good as drawn by lot: they are in the order of their keys, which are digests.
+    """
+    import datasets
+
+    features = features_of(task)
+    for column, feature in features.items():
+        if isinstance(feature, datasets.Image):
+            features[column] = datasets.Image(decode=False)
+    if task.modality == "text":
+        chosen = _with_longest(folder, split, count, list(features))
+    else:
+        chosen = list(islice(live_rows(folder, split), count))
+    columns = {name: [row[name] for row in chosen] for name in features}
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def _arrow_file(shard: Path, part: Part, features: datasets.Features, cache: Path) -> Path:
+    """The Arrow file of a shard, made if need be: whole, or not there."""
+    import pyarrow
+    from pyarrow import parquet
+
+    path = cache / f"{part.sha256}.arrow"
+    if path.exists():
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        schema = features.arrow_schema
+        with (
+            parquet.ParquetFile(shard) as file,
+            pyarrow.OSFile(str(aside), "wb") as sink,
+            pyarrow.ipc.new_stream(sink, schema) as writer,
+        ):
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group, columns=list(features)).cast(schema))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def _places(folder: Path, manifest: Manifest, parts: Sequence[Part], split: str) -> NDArray[Any] | None:
+    """Places of the rows among those of all shards, in the order of their keys; None: as they lie."""
+    import numpy
+    from pyarrow import compute
+
+    functions: Any = compute
+    lines = Ledger([folder / part.path for part in manifest.ledger]).table()
+    wanted = lines.filter(functions.equal(lines["split"], split))["number"].to_numpy()
+    numbers = numpy.concatenate([numpy.asarray(numbers_of(folder / part.path, part)) for part in parts])
+    places: NDArray[Any] = numpy.searchsorted(numbers, wanted)
+    if len(places) == len(numbers) and (places == numpy.arange(len(places))).all():
+        return None
+    return places
+
+
+def _with_longest(folder: Path, split: str, count: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The longest texts, and the first ones."""
+    import numpy
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    functions: Any = compute
+    manifest = Manifest.load(folder)
+    parts = manifest.shards.get(split, ())
+    if not parts:
+        return []
+    table = pyarrow.concat_tables(
+        parquet.read_table(folder / part.path, columns=["text", ROW]) for part in parts
+    )
+    table = table.filter(
+        functions.invert(functions.is_in(table[ROW], pyarrow.array(manifest.dead, pyarrow.int64())))
+    )
+    lengths, numbers = functions.utf8_length(table["text"]).to_numpy(), table[ROW].to_numpy()
+    longest = numbers[numpy.argsort(-lengths, kind="stable")[: min(count, _LONGEST)]]
+    others = numbers[~numpy.isin(numbers, longest)][: count - len(longest)]
+    return rows_numbered(folder, parts, sorted([*longest.tolist(), *others.tolist()]), columns)
