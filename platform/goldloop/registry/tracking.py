@@ -27,8 +27,10 @@ _SECONDS_BETWEEN_BATCHES = 5.0
 _METRICS_PER_BATCH = 500
 _LONGEST_VALUE = 500
 _FILES = ("run.json", "metrics.jsonl", "report.html", "profile.json")
-_NO_CURVES = frozenset({"steps", "samples", "seconds", "warmup_steps", "warmup_seconds"})
-"""Of what is measured of the last steps: how many these were, which is no figure of the run."""
+_NO_CURVES = frozenset(
+    {"steps", "samples", "seconds", "warmup_steps", "warmup_seconds", "ceiling_flops_per_second"}
+)
+"""Of what is measured of the last steps: how many these were, and what is the same for all steps."""
 
 
 class Tracking:

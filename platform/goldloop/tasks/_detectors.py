@@ -94,7 +94,8 @@ def training_labels(batch: Batch) -> list[dict[str, torch.Tensor]]:
     """Targets as networks want them: boxes as middle and size in shares of the side.
 
     Objects whose box has no area, as those that have left a varied picture, are left out. Networks want the
-    others one behind the other, so this waits for the device, once a batch.
+    others one behind the other, and their losses match them with answers on the host in any case: so this
+    waits for the device, once a batch.
     """
     import torch
 

@@ -32,6 +32,8 @@ Architecture = Literal["fcos", "retinanet", "faster-rcnn", "mask-rcnn", "keypoin
 MODEL_TYPE = "torchvision-detector"
 _RESNETS = {"resnet18": (128, 256, 512), "resnet34": (128, 256, 512), "resnet50": (512, 1024, 2048)}
 _STRIDES = (8, 16, 32, 64)
+_LEAST_SIDE = 1e-3
+"""Pixels of a side of a box that is learned."""
 
 
 class DetectorConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
@@ -120,14 +122,11 @@ class Detector(PreTrainedModel):  # type: ignore[no-untyped-call]
         boxes = label["boxes"].float()
         middle, size = boxes[:, :2], boxes[:, 2:]
         boxes = torch.cat([middle - size / 2, middle + size / 2], 1).clamp(0, 1) * side
-        # torchvision refuses boxes without an area.
-        kept = ((boxes[:, 2:] - boxes[:, :2]) > 1e-3).all(1)
+        # torchvision refuses boxes without an area; to choose the others would be to wait for the device.
+        boxes = torch.cat([boxes[:, :2], torch.maximum(boxes[:, 2:], boxes[:, :2] + _LEAST_SIDE)], 1)
         shift = int(_has_background(self.config.architecture))
-        target = {"boxes": boxes[kept], "labels": label["class_labels"][kept] + shift}
-        for name in ("masks", "keypoints"):
-            if name in label:
-                target[name] = label[name][kept]
-        return target
+        target = {"boxes": boxes, "labels": label["class_labels"] + shift}
+        return target | {name: label[name] for name in ("masks", "keypoints") if name in label}
 
 
 def register() -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on as if it had never been stopped.
+"""Checkpoints: all that a run needs to go on as if it had never been stopped, written while it goes on.
 
 <folder>/
   step-00000120/   the last one
@@ -9,6 +9,7 @@
   best-00000080/   the weights that scored best so far; `state.json` says which are meant
     weights.safetensors
 
+A step stands still only while its state is copied (`snapshot.py`); a thread of the main process writes it.
 Each folder is written aside, flushed to the disk and renamed: a kill at any moment leaves the one before it
 whole. There is no pickle in them: tensors are safetensors, the rest is JSON.
 """
@@ -16,25 +17,31 @@ whole. There is no pickle in them: tensors are safetensors, the rest is JSON.
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from goldloop.durable import flush
 from goldloop.errors import TrainingError
+from goldloop.training.background import Background
 from goldloop.training.engine import Engine
 from goldloop.training.record import check_identity
-
-_SEPARATOR = "\n"
-
+from goldloop.training.snapshot import (
+    RandomState,
+    Snapshot,
+    set_moments,
+    set_random_state,
+    set_weights,
+    take_snapshot,
+    weights_on_host,
+)
 
 @dataclass(slots=True)
 class Standing:
@@ -73,38 +80,47 @@ class Checkpoints:
         self.folder = folder
         self.engine = engine
         self._main = engine.accelerator.is_main_process
-        self._rank = engine.accelerator.process_index
+        self._writer = Background("checkpoint")
 
-    def save(self, standing: Standing) -> None:
-        """Write a checkpoint; those that it makes superfluous are removed after it is whole."""
-        engine = self.engine
-        weights, moments = self._weights(), _optimizer_state(engine)
-        tensors, numbers = _random_state(engine)
-        state = {
-            "standing": asdict(standing),
-            "random": numbers,
-            "scaler": None if engine.accelerator.scaler is None else engine.accelerator.scaler.state_dict(),
-        }
+    def save(self, standing: Standing, lines: Path) -> None:
+        """Begin to write a checkpoint, once the one before is written; every process must call it.
 
-        def write(aside: Path) -> None:
-            save_file(tensors, aside / f"random-{self._rank}.safetensors")
-            if self._main:
-                save_file(weights, aside / "weights.safetensors")
-                save_file(moments, aside / "optimizer.safetensors")
-                (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        The present weights are kept as the best too where `standing` says that they are. What the checkpoint
+        makes superfluous is removed after it is whole.
 
-        self._write(f"step-{standing.done:08d}", write)
-        self._keep({f"step-{standing.done:08d}", _best_name(standing.best_step)})
+        Args:
+            standing: where the run stands.
+            lines: the metrics file, which is on the disk before the checkpoint is.
 
-    def save_best(self, step: int) -> None:
-        """Keep the present weights as the best; the former best stay until the next `save`."""
-        weights = self._weights()
+        Raises:
+            TrainingError: the one before could not be written.
+        """
+        # First, so that there are never two copies of a run in memory.
+        self._writer.wait()
+        snapshot = take_snapshot(self.engine)
+        if self._main:
+            self._writer.start(partial(self._write, snapshot, asdict(standing), lines))
 
-        def write(aside: Path) -> None:
-            if self._main:
-                save_file(weights, aside / "weights.safetensors")
+    def check(self) -> None:
+        """Between two steps: has the last checkpoint failed? Waits for nothing.
 
-        self._write(_best_name(step), write)
+        Raises:
+            TrainingError: it could not be written.
+        """
+        self._writer.check()
+
+    def settle(self) -> None:
+        """Wait until every checkpoint is written; every process must call it.
+
+        Raises:
+            TrainingError: the last one could not be written.
+        """
+        self._writer.wait()
+        self.engine.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        """Wait for what is being written, and write no more."""
+        self._writer.close()
 
     def restore(self, identity: str) -> Standing:
         """Put the engine where the last checkpoint left it; at the start where there is none.
@@ -136,7 +152,7 @@ class Checkpoints:
     def best_weights(self, standing: Standing) -> dict[str, torch.Tensor]:
         """The weights that scored best; the present ones where none was scored."""
         if standing.best_step is None:
-            return self._weights()
+            return weights_on_host(self.engine)
         file = self.folder / _best_name(standing.best_step) / "weights.safetensors"
         try:
             return load_file(file)
@@ -149,48 +165,45 @@ class Checkpoints:
 
     def _restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         engine = self.engine
-        _set_weights(engine, load_file(folder / "weights.safetensors"))
-        _set_optimizer_state(engine, load_file(folder / "optimizer.safetensors"))
+        set_weights(engine, load_file(folder / "weights.safetensors"))
+        set_moments(engine, load_file(folder / "optimizer.safetensors"))
         if engine.accelerator.scaler is not None and state["scaler"] is not None:
             engine.accelerator.scaler.load_state_dict(state["scaler"])
-        own = folder / f"random-{self._rank}.safetensors"
-        if own.exists():
-            _set_random_state(engine, load_file(own), state["random"])
+        rank, numbers = engine.accelerator.process_index, state["random"]
+        if rank < len(numbers):
+            tensors = load_file(folder / f"random-{rank}.safetensors")
+            set_random_state(engine, RandomState(tensors, numbers[rank]))
 
-    def _weights(self) -> dict[str, torch.Tensor]:
-        from torch.distributed.checkpoint.state_dict import get_model_state_dict
+    def _write(self, snapshot: Snapshot, standing: Mapping[str, Any], lines: Path) -> None:
+        """In the writer's thread."""
+        snapshot.arrived()
+        last, best = f"step-{standing['done']:08d}", _best_name(standing["best_step"])
+        if standing["best_step"] == standing["done"]:
+            self._place(best, partial(_write_weights, snapshot))
+        self._place(last, partial(_write_state, snapshot, standing), after=lines)
+        self._keep({last, best})
 
-        state: dict[str, Any] = get_model_state_dict(self.engine.network, options=_whole_on_host())
-        # Copied, as safetensors refuses tensors that share memory (tied weights).
-        return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-
-    def _write(self, name: str, write: Callable[[Path], None]) -> None:
-        accelerator = self.engine.accelerator
+    def _place(self, name: str, write: Callable[[Path], None], after: Path | None = None) -> None:
+        """Have a folder written aside, flushed and renamed."""
         aside = self.folder / f".{name}"
         try:
-            if self._main:
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir(parents=True)
-            accelerator.wait_for_everyone()
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
             write(aside)
-            accelerator.wait_for_everyone()
-            if self._main:
-                for path in [*aside.iterdir(), aside]:
-                    flush(path)
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-                aside.replace(self.folder / name)
-                flush(self.folder)
-            accelerator.wait_for_everyone()
-        except OSError as error:
+            for path in [*([] if after is None else [after]), *aside.iterdir(), aside]:
+                flush(path)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            aside.replace(self.folder / name)
+            flush(self.folder)
+        except (OSError, SafetensorError) as error:
             raise TrainingError(
                 "a checkpoint cannot be written",
                 where=self.folder / name,
-                found=error.strerror,
+                found=getattr(error, "strerror", None) or error,
                 remedy="Make room on the disk and run again: it goes on from the checkpoint before",
             ) from error
         finally:
-            if self._main:
-                shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
 
     def _keep(self, names: set[str]) -> None:
         if self._main and self.folder.exists():
@@ -199,74 +212,19 @@ class Checkpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
 
+def _write_weights(snapshot: Snapshot, folder: Path) -> None:
+    save_file(snapshot.weights, folder / "weights.safetensors")
+
+
+def _write_state(snapshot: Snapshot, standing: Mapping[str, Any], folder: Path) -> None:
+    _write_weights(snapshot, folder)
+    save_file(snapshot.moments, folder / "optimizer.safetensors")
+    for rank, state in enumerate(snapshot.random):
+        save_file(state.tensors, folder / f"random-{rank}.safetensors")
+    numbers = [state.numbers for state in snapshot.random]
+    state = {"standing": standing, "random": numbers, "scaler": snapshot.scaler}
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+
+
 def _best_name(step: int | None) -> str:
     return "" if step is None else f"best-{step:08d}"
-
-
-def _whole_on_host() -> Any:
-    """Not in shards, and in the main process's memory alone, however the network is spread."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions
-
-    return StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-
-def _set_weights(engine: Engine, weights: Mapping[str, torch.Tensor]) -> None:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-
-    set_model_state_dict(engine.network, dict(weights), options=StateDictOptions(full_state_dict=True))
-
-
-def _optimizer_state(engine: Engine) -> dict[str, torch.Tensor]:
-    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
-
-    optimizer = engine.optimizer.optimizer
-    state: Any = get_optimizer_state_dict(engine.network, optimizer, options=_whole_on_host())
-    return {
-        f"{parameter}{_SEPARATOR}{name}": value.clone().contiguous()
-        for parameter, values in state.get("state", {}).items()
-        for name, value in values.items()
-    }
-
-
-def _set_optimizer_state(engine: Engine, moments: Mapping[str, torch.Tensor]) -> None:
-    """Moments and counters only: everything else of the optimizer comes from the configuration."""
-    from torch.distributed.checkpoint.state_dict import (
-        StateDictOptions,
-        get_optimizer_state_dict,
-        set_optimizer_state_dict,
-    )
-
-    optimizer = engine.optimizer.optimizer
-    state: Any = get_optimizer_state_dict(engine.network, optimizer)
-    state["state"] = {}
-    for key, value in moments.items():
-        parameter, name = key.split(_SEPARATOR)
-        state["state"].setdefault(parameter, {})[name] = value
-    options = StateDictOptions(full_state_dict=True, strict=False)
-    set_optimizer_state_dict(engine.network, optimizer, state, options=options)
-
-
-def _random_state(engine: Engine) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The state of every generator that training may draw from: tensors, and plain numbers."""
-    kind, words, *rest = numpy.random.get_state()
-    tensors = {
-        "torch": torch.get_rng_state(),
-        "augmentation": engine.generator.get_state().cpu().clone(),
-        "numpy": torch.from_numpy(numpy.asarray(words).astype(numpy.int64)),
-    }
-    if engine.accelerator.device.type == "cuda":
-        tensors["cuda"] = torch.cuda.get_rng_state(engine.accelerator.device)
-    return tensors, {"python": random.getstate(), "numpy": [kind, *rest]}
-
-
-def _set_random_state(
-    engine: Engine, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, Any]
-) -> None:
-    version, words, gauss = numbers["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, *rest = numbers["numpy"]
-    numpy.random.set_state((kind, tensors["numpy"].numpy().astype(numpy.uint32), *rest))
-    torch.set_rng_state(tensors["torch"])
-    engine.generator.set_state(tensors["augmentation"])
-    if "cuda" in tensors and engine.accelerator.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["cuda"], engine.accelerator.device)

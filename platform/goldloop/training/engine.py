@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,13 @@ from goldloop.training.optimizers import make_optimizer
 from goldloop.training.prefetch import gather_threads, prefetched
 from goldloop.training.profiler import Mark, unmarked
 from goldloop.training.schedules import learning_rate_share
+from goldloop.training.syncs import Syncs, counted
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+_WATCHED = 2
+"""The step of a session, from 0, whose waits for the device are counted: nothing is set up in it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class Engine:
             model.network.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(model.network, config, self.learning_rate)
         self.network, self.optimizer = accelerator.prepare(model.network, optimizer)
+        self.syncs: Syncs | None = None
         self.generator = torch.Generator(device=accelerator.device)
         self.generator.manual_seed(config.seed * 1_000 + accelerator.process_index)
 
@@ -157,14 +162,22 @@ class Engine:
         Closing the generator ends its threads.
         """
         batches = prefetched(self._batches_ahead(), gather_threads(self.task.modality))
+        watched = self.done + _WATCHED
         try:
             while self.done < self.total:
                 start = time.perf_counter()
                 with self.mark("wait"):
                     parts = next(batches)
-                yield self._step(parts, time.perf_counter() - start)
+                wait = time.perf_counter() - start
+                with self._counted() if self.done == watched else nullcontext():
+                    step = self._step(parts, wait)
+                yield step
         finally:
             batches.close()
+
+    def _counted(self) -> AbstractContextManager[None]:
+        self.syncs = Syncs()
+        return counted(self.syncs, self.accelerator.device)
 
     def _step(self, parts: list[_Part], wait: float) -> Step:
         rate = self.learning_rate * learning_rate_share(self.done, self.total, self.config)

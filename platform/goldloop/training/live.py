@@ -59,6 +59,12 @@ def _speed(step: StepLogged) -> list[str]:
         share = f" ({useful:.0%} useful)" if useful is not None else ""
         figures.append(f"{_rate(speed.tokens_per_second)} tokens/s{share}")
     figures.append(f"data wait {speed.data_wait_share:.0%}")
+    if speed.model_flops_utilization is not None:
+        figures.append(f"{speed.model_flops_utilization:.0%} of the device")
+    if speed.recompiles:
+        figures.append(f"recompiled {speed.recompiles} times")
+    if speed.syncs_per_step:
+        figures.append(f"{speed.syncs_per_step:.0f} waits a step")
     figures.append(f"memory {speed.peak_memory_bytes / 1e9:.1f} GB")
     return figures
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import psutil
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from goldloop.inference import save_model
 from goldloop.tasks.base import Model, Task
@@ -50,7 +50,7 @@ class Rehearsal:
         step, step_low, step_high: of one step: the mean, and what it was in quick and in slow moments (the
             lower quartile and the 95th percentile over a few steps at a time).
         evaluation: to score one item of the validation split.
-        saving: one checkpoint.
+        saving: for how long a step stands still for a checkpoint.
         end: to write the model.
         cache: bytes of one prepared item.
         last, best: bytes of a checkpoint, and of the best weights.
@@ -129,6 +129,7 @@ def rehearse(
     rehearsed = config.model_copy(update=changes)
     with _memory() as memory, suppress(_Enough):
         train(task, rehearsed, splits, folder / "run", folder / "cache", {}, hearing)
+    hearing.look()
     # The first steps allocate and compile.
     steps = hearing.step_seconds[1:] or hearing.step_seconds
     trained, optimizer = hearing.optimizer or (learn, 0)
@@ -197,22 +198,22 @@ class _Hearing:
             elif self._evaluated:
                 self.savings.append(rest)
             self._done, self._evaluated = event.step, False
-        self._look()
+        self.look()
         self._heard = time.perf_counter()
         enough = len(self.step_seconds) > 1 and now - self._begun - self.start > self._patience
         if enough:
             raise _Enough
 
-    def _look(self) -> None:
-        """What the last checkpoint holds, once there is one."""
+    def look(self) -> None:
+        """What the last checkpoint holds, once there is one; it may be replaced while one looks."""
         checkpoints = self._folder / "checkpoints"
-        for folder in sorted(checkpoints.glob("best-*")):
-            self.best = _bytes(folder)
-        for folder in sorted(checkpoints.glob("step-*")):
-            self.last = _bytes(folder)
-            file = folder / "optimizer.safetensors"
-            if file.exists():
+        with suppress(OSError, SafetensorError):
+            for folder in sorted(checkpoints.glob("best-*")):
+                self.best = _bytes(folder) or self.best
+            for folder in sorted(checkpoints.glob("step-*")):
+                file = folder / "optimizer.safetensors"
                 self.optimizer = _learning(folder / "weights.safetensors", file), file.stat().st_size
+                self.last = _bytes(folder)
 
 
 def _learning(weights: Path, moments: Path) -> int:

@@ -130,7 +130,7 @@ def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, A
         # In float32, the widest that every device has; counts stay exact to 16 million per process.
         return accelerator.reduce(torch.tensor(values, device=accelerator.device), "sum").tolist()
 
-    throughput = session.meter.summary(totals)
+    throughput = session.throughput(totals)
     run = Run(
         id=folder.name,
         folder=folder,

@@ -29,12 +29,19 @@ EXPLAINED: dict[str, str] = {
     "step_p50": "half of the steps took less",
     "step_p95": "19 of 20 steps took less",
     "data_wait_share": "of the time, in which the step waited for its data",
+    "model_flops_per_second": "operations that the examples need, forward and backward, without padding",
+    "ceiling_flops_per_second": "what matrix products reach on this device at this precision, measured",
+    "model_flops_utilization": "of this ceiling, what the run made use of",
     "peak_memory_bytes": "most that the process held: allocated on the GPU, else resident in memory",
+    "peak_reserved_bytes": "most that PyTorch took of the GPU's memory, free blocks included",
     "steps": "how many were timed, the first ones left out",
     "samples": "examples in these steps",
     "seconds": "how long these steps took",
     "warmup_steps": "first steps, left out: memory is allocated, kernels are chosen",
     "warmup_seconds": "how long these took",
+    "compile_seconds": "for which the run stood still to be compiled",
+    "recompiles": "how often more had to be compiled later: each time the run stands still, 0 is right",
+    "syncs_per_step": "how often a step waits for the device, which then has nothing to do: 0 is right",
 }
 """What each figure of `Throughput` means."""
 
@@ -251,6 +258,7 @@ def _headline(run: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("tokens_per_second", "real tokens per second"),
             ("useful_token_share", "useful tokens"),
             ("data_wait_share", "waiting for data"),
+            ("model_flops_utilization", "use of the device"),
             ("peak_memory_bytes", "peak memory"),
         )
         if speed.get(name) is not None
@@ -300,6 +308,11 @@ def _worded(name: str) -> str:
         "step_p50": "step, median",
         "step_p95": "step, 95th percentile",
         "peak_memory_bytes": "peak memory",
+        "peak_reserved_bytes": "peak memory, reserved",
+        "model_flops_per_second": "computed for the examples",
+        "ceiling_flops_per_second": "the device's ceiling",
+        "model_flops_utilization": "use of the device",
+        "syncs_per_step": "waits for the device per step",
     }
     return words.get(name, name.replace("_", " "))
 
@@ -308,6 +321,8 @@ def figure(name: str, value: float) -> str:
     """A figure of `Throughput` with its unit."""
     if name.endswith("_share") or name.endswith("_utilization"):
         return f"{value:.1%}"
+    if name.endswith("_flops_per_second"):
+        return f"{value / 1e12:,.1f} TFLOP/s" if value >= 1e12 else f"{value / 1e9:,.1f} GFLOP/s"
     if name.endswith("_bytes"):
         return f"{value / 1e9:,.2f} GB"
     if name in ("step_p50", "step_p95") or name.endswith("seconds"):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from goldloop.errors import Diverged
+from goldloop.training.ceiling import ceiling
 from goldloop.training.checkpoint import Checkpoints, Standing
+from goldloop.training.cost import training_cost
 from goldloop.training.engine import Engine, Step
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
 from goldloop.training.profiler import Profiler
-from goldloop.training.throughput import Meter
+from goldloop.training.throughput import Meter, Throughput, Totals
 from goldloop.training.validation import Validation
 
 LOG_EVERY = 10
@@ -56,7 +57,7 @@ class Session:
         self.checkpoints = checkpoints
         self.standing = standing
         self.validation = validation
-        self.meter = Meter(engine.accelerator.device)
+        self._meter = _meter(engine)
         self._lines = _Lines(metrics_file, standing.logged, engine.accelerator.is_main_process)
         self._tell = tell
         self._before = standing.seconds
@@ -72,8 +73,23 @@ class Session:
         return self._before + time.perf_counter() - self._started
 
     def spent(self) -> dict[str, float]:
-        """Seconds of this session by what they were spent on beside the steps, and as a `whole`."""
+        """Seconds of this session in which no step was done, by what they were spent on, and as a `whole`."""
         return {**self._spent, "whole": time.perf_counter() - self._started}
+
+    def throughput(self, totals: Totals) -> Throughput | None:
+        """How fast the session went; None where it had no step left.
+
+        Args:
+            totals: sums figures over processes.
+        """
+        return self._with_mechanisms(self._meter.summary(totals))
+
+    def _with_mechanisms(self, speed: Throughput | None) -> Throughput | None:
+        """With what the engine counts beside the clock."""
+        syncs = self.engine.syncs
+        if speed is None or syncs is None:
+            return speed
+        return replace(speed, syncs_per_step=float(syncs.total()))
 
     def _stopped_early(self) -> bool:
         stopping = self.engine.config.early_stopping
@@ -86,16 +102,23 @@ class Session:
             checkpoint_seconds: at most so long between two checkpoints, up to the next reading of the loss.
 
         Raises:
-            TrainingError: a loss that is no number; names the items.
+            TrainingError: a loss that is no number, which names the items; or a checkpoint that cannot be written.
         """
         if self._stopped_early():
             return
+        with closing(self.checkpoints):
+            self._go(checkpoint_seconds)
+            with self._spending("checkpoints"):
+                self.checkpoints.settle()
+
+    def _go(self, checkpoint_seconds: float) -> None:
         saved = self._read_at = time.perf_counter()
-        self.meter.resume()
+        self._meter.resume()
         watched = self.engine.steps() if self._profiler is None else self._profiler.watch(self.engine)
         with closing(watched) as steps:
             for step in steps:
-                self.meter.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
+                self.checkpoints.check()
+                self._meter.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
                 self._pending.append(step)
                 pause = self._pauses_at(step.number)
                 if not pause and step.number % LOG_EVERY:
@@ -103,14 +126,14 @@ class Session:
                 self._read_losses()
                 late = self._agreed(time.perf_counter() - saved >= checkpoint_seconds)
                 if pause or late:
-                    self.meter.pause()
+                    self._meter.pause()
                     if pause and self.validation is not None:
                         with self._spending("evaluation"):
                             self._evaluate(self.validation, step)
                     with self._spending("checkpoints"):
                         self._save(step)
                     saved = self._read_at = time.perf_counter()
-                    self.meter.resume()
+                    self._meter.resume()
                 if self._stopped_early():
                     break
 
@@ -148,7 +171,7 @@ class Session:
             loss=sum(loss * step.examples for loss, step in zip(losses, steps, strict=True)) / examples,
             learning_rate=last.learning_rate,
             samples_per_second=examples / max(now - self._read_at, 1e-9),
-            speed=self.meter.recent(self.engine.accelerator.num_processes),
+            speed=self._with_mechanisms(self._meter.recent(self.engine.accelerator.num_processes)),
         )
         self._read_at = now
         self._lines.add(asdict(event))
@@ -160,7 +183,6 @@ class Session:
         standing, stopping = self.standing, self.engine.config.early_stopping
         best = standing.best_step is None or value > standing.best[self.engine.task.metric]
         if best:
-            self.checkpoints.save_best(step.number)
             standing.best_step, standing.best = step.number, metrics
         rise = stopping.minimum_rise if stopping is not None else 0.0
         if standing.reference is None or value > standing.reference + rise:
@@ -176,8 +198,8 @@ class Session:
     def _save(self, step: Step) -> None:
         self.standing.done = step.number
         self.standing.seconds = self.seconds
-        self.standing.logged = self._lines.flush()
-        self.checkpoints.save(self.standing)
+        self.standing.logged = self._lines.written
+        self.checkpoints.save(self.standing, self._lines.path)
 
     def _agreed(self, wish: bool) -> bool:
         """The main process's answer: all must save at the same step."""
@@ -192,7 +214,7 @@ class _Lines:
     """The metrics file; lines of steps that a killed session did after its last checkpoint are dropped."""
 
     def __init__(self, path: Path, kept: int, writes: bool) -> None:
-        self._path = path
+        self.path = path
         self._writes = writes
         if writes:
             with path.open("ab") as file:
@@ -200,16 +222,19 @@ class _Lines:
 
     def add(self, line: Mapping[str, Any]) -> None:
         if self._writes:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def flush(self) -> int:
-        """Bytes that are on the disk now."""
-        if not self._writes:
-            return 0
-        with self._path.open("ab") as file:
-            os.fsync(file.fileno())
-        return self._path.stat().st_size
+    @property
+    def written(self) -> int:
+        """Bytes so far, on the disk or on their way there."""
+        return self.path.stat().st_size if self._writes else 0
+
+
+def _meter(engine: Engine) -> Meter:
+    device = engine.accelerator.device
+    most = ceiling(device, engine.accelerator.mixed_precision)
+    return Meter(device, cost=training_cost(engine), ceiling=most)
 
 
 def _not_finite(step: Step) -> Diverged:

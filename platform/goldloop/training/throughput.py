@@ -1,4 +1,4 @@
-"""How fast training goes: timed step by step, without a wait for the device.
+"""How fast training goes, and how near to what the device can do: timed step by step, without a wait for it.
 
 On a CPU a step ends when the host has done it. On a GPU the host runs ahead, so each step's end is a CUDA
 event in the stream, read once it has passed. Evaluation and checkpoints lie between `pause` and the next
@@ -17,6 +17,8 @@ from typing import Any
 import numpy
 import torch
 
+from goldloop.training.cost import Cost
+
 _WARMUP_SHARE = 10
 _MOST_WARMUP = 5
 _KEPT_EVENTS = 256
@@ -24,9 +26,9 @@ _KEPT_EVENTS = 256
 Totals = Callable[[Sequence[float]], Sequence[float]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """How fast a run went, warm-up left out; over all processes, except for `step_*` and memory.
+    """How fast a run went, warm-up left out; over all processes, except for `step_*`, memory and what comes last.
 
     Attributes:
         samples_per_second: examples trained on.
@@ -35,10 +37,19 @@ class Throughput:
         useful_token_share: real tokens of all, in [0, 1].
         step_p50, step_p95: seconds per step, median and 95th percentile.
         data_wait_share: share of the time that the step waited for its data, in [0, 1].
+        model_flops_per_second: floating-point operations that the examples need, forward and backward, padding
+            and what is computed twice left out; None where they were not counted, as the next two.
+        ceiling_flops_per_second: of matrix products in the run's precision, measured on these devices.
+        model_flops_utilization: the share that the former has of the latter.
         peak_memory_bytes: most that this process held: allocated on the GPU, else resident in memory.
+        peak_reserved_bytes: most that PyTorch took of the GPU's memory; None on a CPU.
         steps, samples: how many were timed, warm-up left out.
         seconds: how long they took.
         warmup_steps, warmup_seconds: what was left out.
+        compile_seconds: for which the run stood still to be compiled; None where it was not, as the next.
+        recompiles: how often more had to be compiled later; 0 if all is well.
+        syncs_per_step: how often the host waited for the device within a step, see `syncs.py`; None where that
+            was not looked at.
     """
 
     samples_per_second: float
@@ -48,12 +59,19 @@ class Throughput:
     step_p50: float
     step_p95: float
     data_wait_share: float
+    model_flops_per_second: float | None = None
+    ceiling_flops_per_second: float | None = None
+    model_flops_utilization: float | None = None
     peak_memory_bytes: int
+    peak_reserved_bytes: int | None = None
     steps: int
     samples: int
     seconds: float
     warmup_steps: int
     warmup_seconds: float
+    compile_seconds: float | None = None
+    recompiles: int | None = None
+    syncs_per_step: float | None = None
 
 
 class Meter:
@@ -62,9 +80,17 @@ class Meter:
     Args:
         device: what computes.
         clock: seconds, for a device that the host does not run ahead of.
+        cost: of the examples; None: it is not known.
+        ceiling: floating-point operations per second that the device reaches; needed with `cost`.
     """
 
-    def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        clock: Callable[[], float] = time.perf_counter,
+        cost: Cost | None = None,
+        ceiling: float = 0.0,
+    ) -> None:
         self._cuda = device.type == "cuda"
         self._device = device
         self._clock = clock
@@ -73,6 +99,8 @@ class Meter:
         self._seconds: list[float] = []
         self._counts: list[tuple[int, int, int, float]] = []
         self._told = 0
+        self._cost = cost
+        self._ceiling = ceiling
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -134,7 +162,8 @@ class Meter:
         seconds = max(sum(timed), sys.float_info.min)
         counts = numpy.asarray(self._counts[first:last], dtype=numpy.float64)
         wait = float(counts[:, 3].sum())
-        samples, tokens, padded = totals(counts[:, :3].sum(axis=0).tolist())
+        samples, tokens, padded, most = totals([*counts[:, :3].sum(axis=0).tolist(), self._ceiling])
+        flops = None if self._cost is None else self._cost.of(samples, tokens) / seconds
         return Throughput(
             samples_per_second=samples / seconds,
             tokens_per_second=tokens / seconds if padded else None,
@@ -143,7 +172,11 @@ class Meter:
             step_p50=float(numpy.percentile(timed, 50)),
             step_p95=float(numpy.percentile(timed, 95)),
             data_wait_share=min(wait / seconds, 1.0),
+            model_flops_per_second=flops,
+            ceiling_flops_per_second=most if flops is not None and most else None,
+            model_flops_utilization=flops / most if flops is not None and most else None,
             peak_memory_bytes=self._peak_memory(),
+            peak_reserved_bytes=torch.cuda.max_memory_reserved(self._device) if self._cuda else None,
             steps=len(timed),
             samples=round(samples),
             seconds=seconds,

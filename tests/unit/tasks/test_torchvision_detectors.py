@@ -71,6 +71,16 @@ def test_a_batch_without_any_object_has_a_loss(architecture, pixels):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_box_without_an_area_can_be_learned_from(architecture, pixels):
+    network = network_of(architecture).train()
+
+    loss = network(pixels, [label_of((4, 4, 4, 44), (20, 8, 60, 50)), label_of((4, 4, 4, 4))]).loss
+    loss.backward()
+
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_saved_network_says_the_same(architecture, pixels, tmp_path):
     register()
     network = network_of(architecture).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,11 @@ def material(kind: str, network: dict[str, Any]) -> Material:
         for example in task.examples()
     ]
     return Material(task, datasets.Dataset.from_list(rows, features=datasets.Features(features)), network)
+
+
+@pytest.fixture(scope="session")
+def make_material() -> Callable[[str, dict[str, Any]], Material]:
+    return material
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
-"""Trains a tiny model in a process of its own, and kills itself where it is told to."""
+"""Trains a tiny model in a process of its own, and kills itself or breaks its disk where it is told to."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import os
+import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from accelerate import PartialState
@@ -21,10 +23,14 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--kill-at", type=int, default=0, help="SIGKILL at the n-th event")
     parser.add_argument("--kill-in", type=int, default=0, help="SIGKILL as the n-th folder is renamed")
+    parser.add_argument("--kill-writing", type=int, default=0, help="SIGKILL as the n-th file is flushed")
+    parser.add_argument("--hang", type=int, default=0, help="no file is flushed before the n-th event")
+    parser.add_argument("--full-at", type=int, default=0, help="the disk is full from the n-th event on")
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--no-augmentation", action="store_true")
     arguments = parser.parse_args()
-    count = {"event": 0, "rename": 0}
+    count = {"event": 0, "rename": 0, "flush": 0}
+    gone_on = threading.Event()
 
     def reach(what: str, limit: int) -> None:
         count[what] += 1
@@ -34,6 +40,19 @@ def main() -> None:
     def audit(name: str, details: tuple[object, ...]) -> None:
         if name == "os.rename" and "checkpoints" in str(details[0]):
             reach("rename", arguments.kill_in)
+        # Written by name, opened by number: only what is flushed is opened so below a folder set aside.
+        if name == "open" and "checkpoints/." in str(details[0]) and details[1] is None:
+            reach("flush", arguments.kill_writing)
+            if arguments.hang and not gone_on.wait(120):
+                os._exit(3)
+
+    def hear(event: object) -> None:
+        reach("event", arguments.kill_at)
+        if count["event"] == arguments.hang:
+            gone_on.set()
+        if arguments.full_at and count["event"] == arguments.full_at:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     sys.addaudithook(audit)
     tiny = material(arguments.kind)
@@ -54,7 +73,7 @@ def main() -> None:
         arguments.folder,
         arguments.cache,
         {},
-        lambda event: reach("event", arguments.kill_at),
+        hear,
         checkpoint_seconds=0.0,
     )
     PartialState().destroy_process_group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,9 +43,9 @@ def outcome(folder: Path) -> tuple[bytes, list[dict]]:
 @pytest.mark.parametrize(
     ("kind", "kills"),
     [
-        ("images", [("--kill-at", 5), ("--kill-in", 3)]),
-        ("texts", [("--kill-at", 8), ("--kill-in", 4)]),
-        ("answers", [("--kill-at", 9), ("--kill-in", 5)]),
+        ("images", [("--kill-at", 5), ("--kill-in", 3), ("--kill-writing", 2)]),
+        ("texts", [("--kill-at", 8), ("--kill-in", 4), ("--kill-writing", 11)]),
+        ("answers", [("--kill-at", 9), ("--kill-in", 5), ("--kill-writing", 17)]),
     ],
 )
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(kind, kills, tmp_path):
@@ -60,6 +61,29 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(kind, kills, tmp_p
         end(process)
     for name, _ in kills:
         assert outcome(tmp_path / name) == outcome(tmp_path / "undisturbed"), name
+
+
+def test_steps_go_on_while_a_checkpoint_waits_for_the_disk(tmp_path):
+    # The first checkpoint is begun after the second event; the third is told some steps later.
+    process = start("images", tmp_path / "run", tmp_path / "cache", "--hang", 3)
+    end(process)
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_full_disk_ends_the_run_and_with_room_again_it_goes_on_to_the_same_bytes(tmp_path):
+    cache = tmp_path / "cache"
+    end(start("images", tmp_path / "undisturbed", cache))
+    process = start("images", tmp_path / "run", cache, "--full-at", 5)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert re.search(r"TrainingError: .*checkpoints/.*: a checkpoint cannot be written", output)
+    assert "Make room on the disk and run again" in output
+    left = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert [name.partition("-")[0] for name in left] in (["step"], ["best", "step"])
+    again = start("images", tmp_path / "run", cache)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("kind", ["images", "answers"])
