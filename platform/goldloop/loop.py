@@ -17,6 +17,7 @@ from goldloop import wiring
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, write_books
+from goldloop.catalog.reopened import reopened_of, requests_of
 from goldloop.connectors import connectors
 from goldloop.connectors._intake import Intake, fingerprint
 from goldloop.errors import GateRefused, TrainingError
@@ -121,8 +122,11 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
         with workspace.engine.connect() as connection:
             items = list(items_of(connection, recipe.name))
             answers = server_side.answer_counts(connection, session.place)
+            again = {each.task_id for each in requests_of(connection, session.place, ["asked", "open"])}
         need = recipe.labeling.annotators_per_item
-        unfinished = sum(answers.get(task_id, 0) < need for task_id in state.live.values())
+        unfinished = sum(
+            task_id in again or answers.get(task_id, 0) < need for task_id in state.live.values()
+        )
         fresh = [item for item in items if state.lacks(item)]
         fresh = ordered(fresh, recipe.labeling.select, wiring.confidences(recipe, workspace))
         if recipe.labeling.select.batch is not None:
@@ -178,6 +182,7 @@ def commit(
             states = item_states(connection, recipe.name)
             items = {item.key: item for item in items_of(connection, recipe.name, ("current", "gone"))}
             annotations = list(server_side.annotations_of(connection, recipe.name))
+            sent_back = reopened_of(connection, recipe.name)
             balances = {
                 stage: balance(connection, recipe.name, stage) for stage in ("pull", "push", "collect")
             }
@@ -185,7 +190,10 @@ def commit(
         items = {key: item for key, item in items.items() if key in wanted}
         need = recipe.labeling.annotators_per_item
         acts = (act for act in annotations if act.key in items)
-        settled = settle(task, items.values(), acts, recipe.dataset.consensus, need)
+        policy, reviewer = wiring.consensus(recipe, workspace)
+        if reviewer is not None and not any(act.annotator == reviewer for act in annotations):
+            progress.say(f"commit: the reviewer {reviewer} has not answered anything yet")
+        settled = settle(task, items.values(), acts, policy, need, reviewer=reviewer, reopened=sent_back)
         version = versions.write(
             workspace.versions,
             recipe.name,
@@ -200,6 +208,7 @@ def commit(
             message=message,
             agreement=settled.agreement.facts(),
             answers=settled.answers,
+            reviewed=settled.reviewed,
         )
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)
@@ -384,11 +393,13 @@ def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progre
             live = server_side.tasks_of(connection, session.place)
             answers = server_side.answer_counts(connection, session.place)
             items = {item.key: item for item in items_of(connection, recipe.name)}
+            sent_back = reopened_of(connection, recipe.name)
         need = recipe.labeling.annotators_per_item
+        # Who looks again at a doubtful label is to see the item and not what a model says of it.
         unfinished = {
             task_id: items[key]
             for key, task_id in live.items()
-            if key in items and answers.get(task_id, 0) < need
+            if key in items and key not in sent_back and answers.get(task_id, 0) < need
         }
         progress.say(f"predict: {champion.ref} on {len(unfinished)} open tasks")
         written = session.preannotate(

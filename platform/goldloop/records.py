@@ -115,6 +115,7 @@ class Label(Generic[T]):
         agreement: mean pairwise agreement in [0, 1]; None with fewer than two annotators.
         provenance: how it came to be.
         shown_models: model versions whose pre-annotations were shown to an annotator, sorted.
+        confidence: probability in [0, 1] that the answer is true, where the consensus tells one.
     """
 
     key: str
@@ -123,6 +124,48 @@ class Label(Generic[T]):
     agreement: float | None
     provenance: Provenance
     shown_models: tuple[str, ...] = ()
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reopened:
+    """An item that was sent back to annotators since its label was in doubt.
+
+    Attributes:
+        key: the item's.
+        reason: why, as annotators read it.
+        given: the label's target when it was sent.
+        known: id and `updated_at` of the annotations that were there already: what is none of them decides.
+        shown_model: whose suggestion the reason tells; None where it tells none.
+    """
+
+    key: str
+    reason: str
+    given: Any
+    known: frozenset[tuple[int, str]]
+    shown_model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewed:
+    """What came of an item that was sent back.
+
+    Attributes:
+        key: the item's.
+        reason: why it was sent.
+        outcome: what a later answer did to the label: nothing (`confirmed`), another target (`changed`); no
+            answer yet, or a skip (`open`), answers that differ or cannot be read (`disputed`).
+        before: the target that it had.
+        after: the target that it has; None where it has no label.
+        reviewers: pseudonyms of those who answered since, sorted.
+    """
+
+    key: str
+    reason: str
+    outcome: Literal["confirmed", "changed", "open", "disputed"]
+    before: Any
+    after: Any
+    reviewers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

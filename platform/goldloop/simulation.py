@@ -25,8 +25,9 @@ def simulate(
     recipe: Recipe,
     *,
     annotators: int = 2,
-    error_rate: float = 0.05,
+    error_rate: float | None = None,
     limit: int | None = None,
+    reviewer: bool = False,
     workspace: Workspace | None = None,
     progress: Progress | None = None,
 ) -> dict[str, int]:
@@ -37,8 +38,9 @@ def simulate(
     Args:
         recipe: its sources must know the truth: `label: {use: truth}`.
         annotators: how many work at the same time.
-        error_rate: share of answers that are wrong, in [0, 1].
+        error_rate: share of answers that are wrong, in [0, 1]; by default 0.05, and of a reviewer 0.
         limit: tasks that each does in all; None for every one.
+        reviewer: one reviewer works in place of annotators, on the tasks that `relabel` has sent back.
         workspace: where.
         progress: where to tell how far they are.
 
@@ -65,12 +67,14 @@ def simulate(
             where=recipe.name,
             remedy="Give a source `label: {from: ..., use: truth}`, then pull and push again",
         )
+    error_rate = (0.0 if reviewer else 0.05) if error_rate is None else error_rate
+    role, count = ("reviewer", 1) if reviewer else ("annotator", annotators)
     personas = [
-        Persona(name=f"simulated-annotator-{number}", error_rate=error_rate, seed=number)
-        for number in range(1, annotators + 1)
+        Persona(name=f"simulated-{role}-{number}", error_rate=error_rate, seed=number)
+        for number in range(1, count + 1)
     ]
-    total = annotators * min(limit or len(items), len(items))
-    progress.say(f"simulate: {annotators} simulated annotators, {error_rate:.0%} wrong answers")
+    total = None if reviewer else annotators * min(limit or len(items), len(items))
+    progress.say(f"simulate: {count} simulated {role}s, {error_rate:.0%} wrong answers")
     with progress.track("annotate", total) as advance:
         report = work(
             session.client.url,
@@ -79,6 +83,7 @@ def simulate(
             personas,
             _Memory(tasks.create(recipe.task), items).answer,
             limit=limit,
+            reviews=reviewer,
             report=lambda _name, _made: advance(1),
         )
     return dict(report.total)

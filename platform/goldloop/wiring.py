@@ -19,7 +19,7 @@ from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Item
 from goldloop.tasks import tasks
-from goldloop.tasks.base import Task
+from goldloop.tasks.base import SettlementPolicy, Task
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def session(recipe: Recipe, workspace: Workspace) -> Session:
     return open_session(
         workspace, recipe.name, recipe.labeling, task.label_config(), recipe.task.instructions
     )
+
+
+def consensus(recipe: Recipe, workspace: Workspace) -> tuple[SettlementPolicy, str | None]:
+    """How the recipe's answers become labels, and the pseudonym of the reviewer whose answer decides."""
+    from goldloop.dataset.config import Reviewer
+    from goldloop.labeling.collected import pseudonym
+
+    chosen = recipe.dataset.consensus
+    if not isinstance(chosen, Reviewer):
+        return chosen, None
+    name = chosen.reviewer
+    return chosen.otherwise, pseudonym(workspace.pseudonym_key, name) if "@" in name else name
 
 
 def registry(workspace: Workspace) -> Registry:

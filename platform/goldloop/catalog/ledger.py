@@ -3,6 +3,7 @@
     pull      subject: address       pulled | duplicate | quarantined
     push      subject: item key      pushed | waiting | skipped | quarantined
     collect   subject: task id       labelled | open | rejected
+    relabel   subject: item key      sent | waiting | reviewed | changed | skipped
     commit    subject: item key      labelled | imported | open | disputed | skipped | rejected
 
 A stage's books are written in one transaction, all of them or none. They balance when every subject

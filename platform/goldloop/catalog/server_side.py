@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from goldloop.catalog.content import upsert
 from goldloop.catalog.tables import annotations as annotation_table
-from goldloop.catalog.tables import batches, predictions, projects, tasks
+from goldloop.catalog.tables import batches, predictions, projects, reopened, tasks
 from goldloop.records import Annotation
 
 _CHUNK = 2_000
@@ -55,7 +55,7 @@ def note_project(connection: Connection, place: Place, project: int) -> None:
     """Note the project; what is known of another one's tasks there is forgotten."""
     known = project_id(connection, place)
     if known is not None and known != project:
-        for table in (tasks, batches, annotation_table, predictions):
+        for table in (tasks, batches, annotation_table, predictions, reopened):
             connection.execute(delete(table).where(*place.where(table)))
     upsert(connection, projects, [place.row(project_id=project)])
 

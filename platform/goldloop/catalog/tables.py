@@ -3,6 +3,7 @@
 addresses   where content was seen           items        the content itself, once
 tasks       items on an annotation server    batches      the journal of imports to that server
 annotations what came back                   predictions  pre-annotations that went out
+reopened    items sent back to annotators, since their label was in doubt
 ledger      one outcome per item and stage   stages       what each stage last did, and from what
 projects    the server projects that are ours
 """
@@ -115,6 +116,23 @@ predictions = Table(
     Column("task_id", Integer, nullable=False),
     _text("model"),
     PrimaryKeyConstraint("recipe", "server", "task_id", "model"),
+)
+
+reopened = Table(
+    "reopened",
+    metadata,
+    _text("recipe"),
+    _text("server"),
+    _text("key"),
+    Column("task_id", Integer, nullable=False),
+    _text("reason"),
+    Column("given", JSON, nullable=False),
+    Column("known", JSON, nullable=False),
+    _text("shown_model", optional=True),
+    Column("answers", Integer, nullable=False),
+    _text("state"),
+    _text("asked_at"),
+    PrimaryKeyConstraint("recipe", "server", "key"),
 )
 
 ledger = Table(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -119,9 +121,9 @@ def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
 
     found = workbench.show(version)
     if as_json:
-        show_json(found.facts())
+        show_json({**found.facts(), "labelling": found.labelling()})
         return
-    agreement = "-" if found.agreement is None else f"{found.agreement:.3f}, mean over pairs of answers"
+    labelling = found.labelling()
     show_facts(
         {
             "version": found.ref,
@@ -129,20 +131,74 @@ def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
             "parent": found.parent or "-",
             "task": found.task["kind"],
             "rows": ", ".join(f"{count} {split}" for split, count in found.counts.items()),
-            "agreement": agreement,
+            **_agreement(labelling.get("agreement", {})),
+            **_reviewed(labelling.get("reviewed", {})),
             "committed": found.created_at,
             "message": found.message or "-",
             "folder": found.folder,
         }
     )
-    if not found.classes:
+    by_class = labelling.get("agreement", {}).get("classes", {})
+    if found.classes:
+        splits = list(found.class_counts)
+        rows = [
+            (
+                name,
+                number,
+                *(found.class_counts[split].get(name, 0) for split in splits),
+                *((_alpha(by_class[name]) if name in by_class else "-",) if by_class else ()),
+            )
+            for number, name in enumerate(found.classes)
+        ]
+        show_table(("class", "id", *splits, *(("alpha (95%)",) if by_class else ())), rows)
+    _show_annotators(labelling.get("agreement", {}).get("annotators", {}))
+
+
+def _agreement(facts: Mapping[str, Any]) -> dict[str, str]:
+    """How far annotators agree, overall, in lines."""
+    if facts.get("mean") is None:
+        return {"agreement": "-"}
+    told = {"agreement": f"{facts['mean']:.3f}, mean of {facts['items']:,} items answered twice or more"}
+    if facts.get("alpha") is not None:
+        told["Krippendorff's alpha"] = _alpha({**facts, "interval": facts.get("alpha_interval")})
+    kappa = facts.get("kappa")
+    if kappa:
+        name = "Cohen's kappa" if kappa["kind"] == "cohen" else "Fleiss' kappa"
+        told[name] = _alpha({**kappa, "alpha": kappa["value"]})
+    return told
+
+
+def _alpha(facts: Mapping[str, Any]) -> str:
+    if facts["alpha"] is None:
+        return "-"
+    bounds = facts.get("interval")
+    return f"{facts['alpha']:.2f}" + ("" if bounds is None else f" ({bounds[0]:.2f} to {bounds[1]:.2f})")
+
+
+def _reviewed(counts: Mapping[str, int]) -> dict[str, str]:
+    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    return {"sent back": told} if told else {}
+
+
+def _show_annotators(annotators: Mapping[str, Mapping[str, Any]]) -> None:
+    if not annotators:
         return
-    splits = list(found.class_counts)
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1%}"
+
     rows = [
-        (name, number, *(found.class_counts[split].get(name, 0) for split in splits))
-        for number, name in enumerate(found.classes)
+        (
+            name,
+            facts["answers"],
+            facts["skips"],
+            share(facts["with_others"]),
+            share(facts["with_consensus"]),
+            "-" if facts["seconds"] is None else f"{facts['seconds']:.1f} s",
+        )
+        for name, facts in annotators.items()
     ]
-    show_table(("class", "id", *splits), rows)
+    show_table(("annotator", "answers", "skips", "like the others", "like the labels", "per task"), rows)
 
 
 def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:

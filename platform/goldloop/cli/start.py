@@ -56,8 +56,13 @@ def simulate(
     recipe: Path = RECIPE,
     overrides: list[str] = OVERRIDES,
     annotators: int = typer.Option(2, min=1, max=20, help="How many simulated annotators."),
-    error_rate: float = typer.Option(0.05, min=0.0, max=1.0, help="Share of answers that are wrong."),
+    error_rate: float = typer.Option(
+        None, min=0.0, max=1.0, help="Share of answers that are wrong; by default 0.05, of a reviewer 0."
+    ),
     limit: int = typer.Option(None, min=1, help="Tasks that each of them does in all; by default every one."),
+    reviewer: bool = typer.Option(
+        False, "--reviewer", help="One reviewer instead, on the tasks that `relabel` has sent back."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Annotate with simulated annotators, to try goldloop out.
@@ -73,6 +78,7 @@ def simulate(
         annotators=annotators,
         error_rate=error_rate,
         limit=limit,
+        reviewer=reviewer,
         progress=progress(),
     )
     if as_json:

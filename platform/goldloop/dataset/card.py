@@ -6,12 +6,14 @@ The form is the Hugging Face Hub's, so that a version's folder can be uploaded a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset.shards import ROW, features_of
 from goldloop.dataset.tally import Tally
+from goldloop.records import Reviewed
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ def dataset_card(
     version: Version,
     task: Task[Any],
     tally: Tally,
-    agreement: Mapping[str, float | int | None],
+    agreement: Mapping[str, Any],
     dead: Sequence[int] = (),
+    reviewed: Sequence[Reviewed] = (),
 ) -> str:
     """The card of a version as Markdown with the Hub's metadata.
 
@@ -34,8 +37,9 @@ def dataset_card(
         version: what it is about.
         task: with the version's class registry.
         tally: what its rows and items add up to.
-        agreement: `mean`, `items` and `alpha`.
+        agreement: `mean`, `items`, `alpha` and what else is known of it.
         dead: numbers of rows in its files that are not in it.
+        reviewed: what came of items that were sent back to annotators.
     """
     from jinja2 import Template
 
@@ -48,9 +52,49 @@ def dataset_card(
         annotators=len(tally.annotators),
         outcomes=sorted(tally.outcomes.items()),
         agreement=agreement,
+        chance_corrected=list(_chance_corrected(agreement)),
+        people=[_person(name, facts) for name, facts in agreement.get("annotators", {}).items()],
+        reviewed=sorted(Counter(each.outcome for each in reviewed).items()),
         plain=_plain,
     )
     return card.rstrip() + "\n"
+
+
+def _chance_corrected(agreement: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of the table: over all items, then by class."""
+    if agreement.get("alpha") is not None:
+        yield _row("all answers", "Krippendorff's alpha", agreement, agreement["alpha"], "alpha_interval")
+    kappa = agreement.get("kappa")
+    if kappa:
+        name = "Cohen's kappa" if kappa["kind"] == "cohen" else "Fleiss' kappa"
+        yield _row("all answers", name, kappa, kappa["value"], "interval")
+    for name, facts in agreement.get("classes", {}).items():
+        if facts["alpha"] is not None:
+            yield _row(name, "alpha", facts, facts["alpha"], "interval")
+
+
+def _row(of: str, figure: str, facts: Mapping[str, Any], value: float, interval: str) -> dict[str, Any]:
+    bounds = facts.get(interval)
+    return {
+        "of": of,
+        "figure": figure,
+        "value": f"{value:.3f}",
+        "interval": "-" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}",
+        "items": facts["items"],
+    }
+
+
+def _person(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    shares = {
+        "others": facts["with_others"],
+        "labels": facts["with_consensus"],
+    }
+    return {
+        "name": name,
+        "answers": facts["answers"],
+        "seconds": "-" if facts["seconds"] is None else f"{facts['seconds']:.1f}",
+        **{key: "-" if share is None else f"{share:.1%}" for key, share in shares.items()},
+    }
 
 
 def _metadata(version: Version, task: Task[Any], rows: int, dead: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from goldloop.dataset.layout import new_files
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.tally import Tally
 from goldloop.errors import CertificateError, GoldloopError
+from goldloop.records import Reviewed
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
@@ -42,8 +44,9 @@ def certify(
     tally: Tally,
     *,
     balances: Mapping[str, Mapping[str, int]],
-    agreement: Mapping[str, float | int | None],
+    agreement: Mapping[str, Any],
     recipe_digest: str,
+    reviewed: Sequence[Reviewed] = (),
     before: Path | None = None,
     changed: Collection[str] = (),
 ) -> None:
@@ -58,6 +61,7 @@ def certify(
         balances: stage -> outcome -> count, of the stages before.
         agreement: how far annotators agree, in figures.
         recipe_digest: of the resolved recipe.
+        reviewed: what came of items that were sent back to annotators.
         before: the version that it shares files with, whose certificate holds.
         changed: keys of the items of which it says something else.
 
@@ -92,6 +96,7 @@ def certify(
         "agreement": dict(agreement),
         "provenance": facts["provenance"],
         "shown_models": facts["shown_models"],
+        "reviewed": dict(sorted(Counter(each.outcome for each in reviewed).items())),
         "files": _digests(folder),
     }
     text = json.dumps({**content, "seal": _seal(content)}, indent=2, ensure_ascii=False)
@@ -128,6 +133,12 @@ def verify(folder: Path) -> list[Fault]:
     if not (found.digest == content["digest"] == digest):
         faults.append(Fault("data", "the rows do not have the version's digest"))
     return faults
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """What a certificate says, whether or not the version is so; empty where it cannot be read."""
+    content = _certificate(folder)
+    return {} if isinstance(content, Fault) else content
 
 
 def require(folder: Path) -> None:

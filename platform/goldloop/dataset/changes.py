@@ -107,6 +107,7 @@ def _line(task: Task[Any], outcome: Outcome, entry: Entry | None, given: Mapping
         return Line(outcome.subject, outcome.outcome, outcome.reason, mark=_mark(told))
     item, label = entry.item, entry.label
     told += [item.group, item.uri, label.provenance, label.annotators, label.agreement, label.shown_models]
+    told.append(label.confidence)
     return Line(
         key=item.key,
         outcome=outcome.outcome,

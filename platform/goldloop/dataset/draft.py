@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from goldloop.dataset.config import Split
 from goldloop.dataset.layout import lay_out
 from goldloop.dataset.ledger import Tree
 from goldloop.dataset.manifest import FORMAT, Manifest
+from goldloop.dataset.reviewed import REVIEWED, write_reviewed
 from goldloop.dataset.tally import Tally
 from goldloop.durable import flush, flush_all
 from goldloop.media import MediaStore
+from goldloop.records import Reviewed
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -35,15 +37,17 @@ class Facts:
 
     Attributes:
         balances: stage -> outcome -> count, of the stages before.
-        agreement: `mean`, `items` and `alpha`.
+        agreement: `mean`, `items`, `alpha` and what else is known of it.
         recipe_digest: of the resolved recipe.
         message: what its committer said.
+        reviewed: what came of items that were sent back to annotators.
     """
 
     balances: Mapping[str, Mapping[str, int]]
-    agreement: Mapping[str, float | int | None]
+    agreement: Mapping[str, Any]
     recipe_digest: str
     message: str | None
+    reviewed: Sequence[Reviewed] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +111,21 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
     del description["folder"]
     _write(aside / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    _write(
-        aside / "README.md", dataset_card(version, task, draft.tally, draft.facts.agreement, manifest.dead)
-    )
+    facts = draft.facts
+    if facts.reviewed:
+        write_reviewed(aside / REVIEWED, facts.reviewed)
+    card = dataset_card(version, task, draft.tally, facts.agreement, manifest.dead, facts.reviewed)
+    _write(aside / "README.md", card)
     certify(
         aside,
         task,
         draft.split,
         version.digest,
         draft.tally,
-        balances=draft.facts.balances,
-        agreement=draft.facts.agreement,
-        recipe_digest=draft.facts.recipe_digest,
+        balances=facts.balances,
+        agreement=facts.agreement,
+        recipe_digest=facts.recipe_digest,
+        reviewed=facts.reviewed,
         before=draft.before,
         changed={line.key for line in changes.lines},
     )

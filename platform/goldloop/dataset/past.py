@@ -67,7 +67,7 @@ class Ground:
     def labels(self, task: Task[Any], lines: Iterable[Line]) -> list[tuple[str, Label[Any]]]:
         """Split and label of the rows that these lines are about."""
         splits = {line.number: line.split for line in lines if line.split is not None}
-        columns = ["key", "provenance", "annotators", "agreement", "shown_models"]
+        columns = ["key", "provenance", "annotators", "agreement", "shown_models", "confidence"]
         columns += task.to_row(task.examples()[0].target)
         shards = [part for parts in self.manifest.shards.values() for part in parts]
         found = []
@@ -79,6 +79,7 @@ class Ground:
                 agreement=row["agreement"],
                 provenance=row["provenance"],
                 shown_models=tuple(row["shown_models"]),
+                confidence=row["confidence"],
             )
             found.append((str(splits[row["row"]]), label))
         return found

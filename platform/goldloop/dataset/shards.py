@@ -6,6 +6,7 @@ Columns beside the content and the target:
     uri           where the content was found     provenance    human, human-over-prediction, imported
     annotators    pseudonyms                      agreement     mean over pairs, in [0, 1], or null
     shown_models  models whose suggestion an annotator saw
+    confidence    probability that the label is true, where the consensus tells one (`dawid-skene`), or null
     row           the row's number, by which a later version leaves it out; `load_dataset` does not show it
 """
 
@@ -63,6 +64,7 @@ def features_of(task: Task[Any]) -> datasets.Features:
             "annotators": texts,
             "agreement": datasets.Value("float64"),
             "shown_models": texts,
+            "confidence": datasets.Value("float64"),
         }
     )
 
@@ -257,6 +259,7 @@ def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
         "annotators": list(label.annotators),
         "agreement": label.agreement,
         "shown_models": list(label.shown_models),
+        "confidence": label.confidence,
     }
 
 

@@ -77,7 +77,7 @@ class Tally:
         return {name: dict(sorted(getattr(self, name).items())) for name in names}
 
 
-def agreement_of(labels: Sequence[Label[Any]]) -> dict[str, float | int | None]:
+def agreement_of(labels: Sequence[Label[Any]]) -> dict[str, Any]:
     """The mean agreement of labels, and how many have one; `alpha` is not known of labels alone."""
     known = [label.agreement for label in labels if label.agreement is not None]
     return {"mean": fmean(known) if known else None, "items": len(known), "alpha": None}
@@ -85,7 +85,7 @@ def agreement_of(labels: Sequence[Label[Any]]) -> dict[str, float | int | None]:
 
 def agreement_carried(
     before: Mapping[str, Any], less: Sequence[Label[Any]], plus: Sequence[Label[Any]]
-) -> dict[str, float | int | None]:
+) -> dict[str, Any]:
     """The mean agreement once some labels are gone and some are new; to within rounding."""
     known = [[label.agreement for label in labels if label.agreement is not None] for labels in (less, plus)]
     items = before["items"] - len(known[0]) + len(known[1])

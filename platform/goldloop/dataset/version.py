@@ -7,6 +7,7 @@
         data/<split>-....parquet
         goldloop/version.json   what it is        goldloop/ledger-....arrow   one outcome per item
         goldloop/manifest.json  its files         goldloop/answers-....parquet
+        goldloop/reviewed.parquet                 what came of items that were sent back, where any were
         goldloop/certificate.json                 what was checked, and the digest of every file
 
 A commit writes what changed: its rows, its lines of the ledger, its answers, each into a file of its own. All
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from goldloop.dataset import history
 from goldloop.dataset.books import check_all, check_some
 from goldloop.dataset.certificate import DESCRIPTION, verify
+from goldloop.dataset.certificate import figures as certified
 from goldloop.dataset.changes import Changes, Told
 from goldloop.dataset.config import DatasetConfig
 from goldloop.dataset.digest import root as root_digest
@@ -44,7 +46,7 @@ from goldloop.dataset.splits import split_of
 from goldloop.dataset.tally import Tally, agreement_carried, agreement_of
 from goldloop.errors import VersionError
 from goldloop.media import MediaStore
-from goldloop.records import Item, Label, Outcome
+from goldloop.records import Item, Label, Outcome, Reviewed
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
@@ -96,6 +98,12 @@ class Version:
         """As JSON."""
         return {"version": self.ref, **asdict(self), "folder": str(self.folder)}
 
+    def labelling(self) -> dict[str, Any]:
+        """How it was labelled, as its certificate says."""
+        content = certified(self.folder)
+        names = ("agreement", "annotators", "provenance", "shown_models", "reviewed")
+        return {name: content[name] for name in names if name in content}
+
     def dataset(self, split: str) -> datasets.Dataset:
         """The rows of a split by key, images as the bytes of their files; empty if it has none."""
         cache = self.folder.parents[2] / "cache" / "arrow"
@@ -119,8 +127,9 @@ def write(
     balances: Mapping[str, Mapping[str, int]],
     recipe_digest: str,
     message: str | None = None,
-    agreement: Mapping[str, float | int | None] | None = None,
+    agreement: Mapping[str, Any] | None = None,
     answers: Mapping[str, Mapping[str, Any]] | None = None,
+    reviewed: Sequence[Reviewed] = (),
 ) -> Version:
     """Commit a version; the same labels, splits and classes are the version that is there already.
 
@@ -140,6 +149,7 @@ def write(
         message: what this version is about.
         agreement: `mean`, `items` and `alpha` over all items; by default what the labels tell.
         answers: key -> annotator -> target: what each said, kept beside the labels.
+        reviewed: what came of items that were sent back to annotators, kept with its reasons.
 
     Raises:
         VersionError: nothing is labelled, or it cannot be written; nothing is then listed or left over.
@@ -156,7 +166,7 @@ def write(
         task, ((each.split, each.label) for each in entries), (each.outcome for each in outcomes)
     )
     figures = agreement_of(labels) if agreement is None else agreement
-    facts = Facts(balances, figures, recipe_digest, message)
+    facts = Facts(balances, figures, recipe_digest, message, reviewed)
     ground = past.ground
     if ground is not None and ground.suits(task):
         known = ground.ledger.states()
@@ -180,7 +190,7 @@ def amend(
     balances: Mapping[str, Mapping[str, int]] | None = None,
     recipe_digest: str,
     message: str | None = None,
-    agreement: Mapping[str, float | int | None] | None = None,
+    agreement: Mapping[str, Any] | None = None,
     answers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Version:
     """Commit what changed since the last version, and that alone; the cost does not grow with the version.
@@ -360,7 +370,7 @@ def _described(
     task: Task[Any],
     config: DatasetConfig,
     tally: Tally,
-    agreement: Mapping[str, float | int | None],
+    agreement: Mapping[str, Any],
     commit: history.Commit,
 ) -> Version:
     return Version(

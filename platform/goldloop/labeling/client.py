@@ -12,7 +12,7 @@ plain export it leaves no copy on the server. `benchmarks/loop` measures the rat
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ from goldloop.labeling.values import (
 )
 
 MOST_TASKS_PER_IMPORT = 1000
+REASON = "look_again"
+"""The field of a task's data that says why it was sent back."""
 _LONG_SECONDS = 1800
 _CUT_LISTS = 500
 """Characters after which the data manager cuts a list short."""
@@ -100,6 +102,7 @@ class LabelStudioClient:
         annotators_per_item: int = 1,
         instructions: str | None = None,
         project_id: int | None = None,
+        before_overlap: Callable[[int], None] = lambda overlap: None,
     ) -> Project:
         """The one project whose description has the marker as a line; made if there is none.
 
@@ -113,6 +116,7 @@ class LabelStudioClient:
             annotators_per_item: after how many annotations a task is done.
             instructions: HTML that annotators read before they start.
             project_id: where it was last time; saves the search.
+            before_overlap: called with the present number before `annotators_per_item` changes.
 
         Raises:
             LabelStudioError: the project of that number is not ours, several have the marker, or the
@@ -136,6 +140,8 @@ class LabelStudioClient:
         changes = {
             name: value for name, value in wanted.items() if (current.get(name) or "") != (value or "")
         }
+        if "maximum_annotations" in changes:
+            before_overlap(int(current["maximum_annotations"]))
         if changes:
             with self._translated(f"/api/projects/{found}/"):
                 self._sdk.projects.update(found, **changes)
@@ -317,6 +323,53 @@ class LabelStudioClient:
         """Show annotators the pre-annotations of one model version; at least one must be there."""
         with self._translated(f"/api/projects/{project.id}/"):
             self._sdk.projects.update(project.id, model_version=model_version, show_collab_predictions=True)
+
+    def reopen_task(self, project: Project, task_id: int, key: str, overlap: int, reason: str | None) -> None:
+        """Have one of our tasks annotated by so many people, and tell them why; again, it changes nothing.
+
+        Args:
+            project: ours.
+            task_id: the task.
+            key: the content key that it must have.
+            overlap: how many people are to have answered it.
+            reason: what annotators read above it; None takes away what they read.
+
+        Raises:
+            IdentityError: the task is another project's or another item's; it is left alone.
+            LabelStudioLostWrites: the server answers that it was changed, and it was not.
+        """
+        place = f"/api/tasks/{task_id}/"
+        task = self._api.get(place, {"resolve_uri": "false"})
+        if task["project"] != project.id or task["data"].get("key") != key:
+            raise IdentityError(
+                "a task is not the one that was to be sent back, so it is left alone",
+                where=self.url + place,
+                found=f"project {task['project']}, key {task['data'].get('key')}",
+                expected=f"project {project.id}, key {key}",
+                remedy="Run `goldloop push`, which finds out what is on the server, then relabel again",
+            )
+        data = {name: value for name, value in task["data"].items() if name != REASON}
+        if reason is not None:
+            data[REASON] = reason
+        people = {each["completed_by"] for each in self._api.get(f"{place}annotations/")}
+        if reason is None:
+            # It is done, whoever has answered.
+            overlap = max(1, min(overlap, len(people)))
+        wanted = {"data": data, "overlap": overlap, "is_labeled": len(people) >= overlap}
+        answer = self._api.call("PATCH", place, json=wanted)
+        kept = {name: answer.get(name) for name in wanted}
+        if kept != wanted:
+            raise LabelStudioLostWrites(
+                "Label Studio answered that a task was changed, and it is not",
+                where=self.url + place,
+                found={name: value for name, value in kept.items() if value != wanted[name]},
+                expected={name: wanted[name] for name in kept if kept[name] != wanted[name]},
+                remedy="Run the same command again",
+            )
+
+    def set_overlap(self, task_id: int, overlap: int) -> None:
+        """How many people are to annotate a task."""
+        self._api.call("PATCH", f"/api/tasks/{task_id}/", json={"overlap": overlap})
 
     def delete_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
         """Delete exactly these tasks, with all that hangs on them; none is deleted if none is named."""

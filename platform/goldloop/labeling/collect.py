@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from goldloop.errors import IdentityError, LedgerError
 from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.relabel import is_since
 from goldloop.labeling.values import CollectedTask, Project
 from goldloop.progress import Advance, Progress
-from goldloop.records import Annotation, Outcome
+from goldloop.records import Annotation, Outcome, Reopened
 
 _TRIES = 3
 
@@ -39,6 +40,7 @@ def collect(
     live: Mapping[str, int],
     annotators_per_item: int,
     progress: Progress,
+    sent: Mapping[str, Reopened] | None = None,
 ) -> Collected:
     """Fetch every annotation of our tasks.
 
@@ -48,6 +50,7 @@ def collect(
         live: key -> task id, as `push.reconcile` left them.
         annotators_per_item: answers that make a task `labelled`.
         progress: where to tell how far it is.
+        sent: key -> items that were sent back: they are labelled once they were answered since.
 
     Raises:
         IdentityError: a task came back with another item's content.
@@ -70,7 +73,7 @@ def collect(
     ordered = [tasks[task_id] for task_id in sorted(tasks)]
     return Collected(
         tuple(annotation for task in ordered for annotation in task.annotations),
-        tuple(_outcome(task, annotators_per_item) for task in ordered),
+        tuple(_outcome(task, annotators_per_item, (sent or {}).get(task.key)) for task in ordered),
         sum(task.drafts for task in ordered),
     )
 
@@ -96,7 +99,12 @@ def _ours(
     return tasks
 
 
-def _outcome(task: CollectedTask, annotators_per_item: int) -> Outcome:
+def _outcome(task: CollectedTask, annotators_per_item: int, sent: Reopened | None = None) -> Outcome:
+    if sent is not None:
+        since = [act for act in task.annotations if is_since(act, sent) and not act.cancelled]
+        outcome = "labelled" if since else "open"
+        reason = f"sent back, {len(since)} answers since"
+        return Outcome(subject=str(task.task_id), outcome=outcome, reason=reason)
     answers = {act.annotator for act in task.annotations if not act.cancelled}
     skips = {act.annotator for act in task.annotations if act.cancelled} - answers
     if len(answers) >= annotators_per_item:

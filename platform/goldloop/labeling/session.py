@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.ledger import Balance, balance, write_books
+from goldloop.catalog.reopened import reopened_of, requests_of
 from goldloop.catalog.server_side import Place
 from goldloop.errors import LabelStudioUnreachable, LedgerError
 from goldloop.labeling.access import Access
@@ -20,6 +21,7 @@ from goldloop.labeling.collect import collect
 from goldloop.labeling.config import LabelingConfig
 from goldloop.labeling.preannotate import Suggest, preannotate
 from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
+from goldloop.labeling.relabel import ask_again, close, send, with_reason
 from goldloop.labeling.values import Project, Results, TaskData, Totals
 from goldloop.progress import Progress
 from goldloop.records import Item
@@ -65,6 +67,7 @@ class Session:
             IdentityError: a task came back with another item's content; the catalog keeps what it had.
             LedgerError: the server does not list all that it has.
         """
+        self.send_back(progress)
         totals = self.client.project_totals(self.project)
         inputs = f"{self.place.server} {self.project.id} {annotators_per_item} {totals}"
         with self.engine.connect() as connection:
@@ -74,14 +77,23 @@ class Session:
                 return balance(connection, self.place.recipe, "collect"), done["annotations"]
         state = self.reconcile()
         live = state.live
-        found = collect(self.client, self.project, live, annotators_per_item, progress)
+        with self.engine.connect() as connection:
+            sent = {
+                key: item for key, item in reopened_of(connection, self.place.recipe).items() if key in live
+            }
+        found = collect(self.client, self.project, live, annotators_per_item, progress, sent)
         if not state.foreign:
             self._check_totals(totals, len(found.annotations))
+        close(self.engine, self.place, self.client, self.project, found.annotations, annotators_per_item)
         with self.engine.begin() as connection:
             count = server_side.replace_annotations(connection, self.place, found.annotations)
             books = write_books(connection, self.place.recipe, "collect", len(live), found.outcomes)
             stages.finish(connection, self.place.recipe, "collect", inputs, {"annotations": count})
         return books, count
+
+    def send_back(self, progress: Progress) -> int:
+        """Open tasks for one more annotator that were asked for and are not open yet; returns how many."""
+        return send(self.engine, self.place, self.client, self.project, progress)
 
     def _check_totals(self, before: Totals, collected: int) -> None:
         """Hold what was collected against the server's own count, unless people have gone on meanwhile."""
@@ -153,6 +165,8 @@ def open_session(
     place = Place(recipe, "embedded" if access.embedded else access.url)
     with workspace.engine.connect() as connection:
         known = server_side.project_id(connection, place)
+        if requests_of(connection, place, ["asked", "open", "closed"]):
+            label_config = with_reason(label_config)
     project = client.ensure_project(
         f"goldloop:{workspace.identity}/{recipe}",
         title=config.project or f"goldloop {recipe}",
@@ -160,6 +174,7 @@ def open_session(
         annotators_per_item=config.annotators_per_item,
         instructions=instructions,
         project_id=known,
+        before_overlap=lambda overlap: ask_again(workspace.engine, place, client, overlap),
     )
     if project.id != known:
         with workspace.engine.begin() as connection:

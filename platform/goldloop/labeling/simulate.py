@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from goldloop.errors import GoldloopError, LabelStudioDenied, LabelStudioError, LabelStudioUnreachable
 from goldloop.labeling.api import Api, condition
-from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.client import REASON, LabelStudioClient
 from goldloop.labeling.transport import is_loopback, open_client
 from goldloop.labeling.values import Results
 
@@ -105,13 +105,21 @@ class SimulatedAnnotator:
         persona: who it is.
         answer: what it answers.
         transport: what sends; by default the network.
+        reviews: whether they take the tasks that were sent back, and no others, or the others.
     """
 
     def __init__(
-        self, url: str, persona: Persona, answer: Answer, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        persona: Persona,
+        answer: Answer,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        reviews: bool = False,
     ) -> None:
         self.persona = persona
         self.answer = answer
+        self.reviews = reviews
         self.annotated = 0
         self.errors = 0
         self._url = url.rstrip("/")
@@ -165,6 +173,8 @@ class SimulatedAnnotator:
             if stop.is_set() or (limit is not None and believed >= limit):
                 break
             if _finished(task) or not task["data"].get("key"):
+                continue
+            if (REASON in task["data"]) != self.reviews:
                 continue
             if self._annotate(project_id, task):
                 believed += 1
@@ -271,6 +281,7 @@ def simulate(
     *,
     limit: int | None = None,
     allow_elsewhere: bool = False,
+    reviews: bool = False,
     report: Report = lambda name, made: None,
 ) -> SimulationReport:
     """Let simulated annotators work on a project, all at the same time, as people do.
@@ -286,6 +297,7 @@ def simulate(
         answer: what they answer; called from several threads.
         limit: how many tasks each shall have in all; None for every one.
         allow_elsewhere: also on a server that is not this machine's.
+        reviews: take the tasks that were sent back, and no others.
         report: called after each annotation, one call at a time.
 
     Raises:
@@ -300,7 +312,7 @@ def simulate(
         )
     began = time.monotonic()
     invitation = LabelStudioClient(url, api_key).invitation()
-    annotators = [SimulatedAnnotator(url, persona, answer) for persona in personas]
+    annotators = [SimulatedAnnotator(url, persona, answer, reviews=reviews) for persona in personas]
     for annotator in annotators:
         annotator.log_in(invitation, _password(api_key, annotator.persona))
     total = _work_together(annotators, project_id, limit, report)

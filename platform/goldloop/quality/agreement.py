@@ -1,17 +1,17 @@
-"""How far annotators agree, by the task's own measure and beyond chance."""
+"""How far annotators agree: by the task's own measure and beyond chance, overall, by class, by annotator."""
 
 from __future__ import annotations
 
-import json
-import math
-import random
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from goldloop.quality.alpha import Alpha, Interval, alpha, mean_interval, nominal
+from goldloop.quality.annotators import Annotator, Pair, annotators_of, compare, pairs_of
+from goldloop.quality.kappa import Kappa, kappa
+from goldloop.records import Annotation
 from goldloop.tasks.base import Task
 
 _FEWEST_PAIRS, _MOST_PAIRS = 200, 2_000
@@ -19,23 +19,55 @@ _FEWEST_PAIRS, _MOST_PAIRS = 200, 2_000
 
 
 @dataclass(frozen=True, slots=True)
+class ClassAgreement:
+    """How far annotators agree on one class, against all that is not of it.
+
+    Attributes:
+        items: how many items anyone has seen the class in, of those answered twice or more.
+        overlap: over those items, how alike what pairs of annotators say of the class is, in [0, 1]: of names
+            twice what both chose over what either did, of boxes and masks by their overlap (intersection
+            over union), of spans by their places.
+        alpha: Krippendorff's; None where nobody or everybody has seen the class everywhere.
+        interval: of alpha.
+    """
+
+    items: int
+    overlap: float | None
+    alpha: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How far annotators agree over a whole dataset, items without consensus included.
+
+    Intervals are of 95%, over resampled items.
 
     Attributes:
         mean: of the items' mean pairwise agreement, in [0, 1]; None without an item answered twice.
         items: how many items have two answers or more.
         alpha: Krippendorff's, by the task's own measure of how unlike two answers are: 1 is perfect, 0 what
             chance gives, below 0 worse than chance. None where all answers are the same.
+        mean_interval, alpha_interval: of these.
+        kappa: Cohen's or Fleiss', where an answer is one class.
+        classes: class name -> how far annotators agree on it; of classes that anyone has seen.
+        annotators: pseudonym -> what is known of their work.
+        pairs: who agrees with whom, those who share the most items first.
     """
 
     mean: float | None
     items: int
     alpha: float | None
+    mean_interval: Interval | None = None
+    alpha_interval: Interval | None = None
+    kappa: Kappa | None = None
+    classes: Mapping[str, ClassAgreement] = field(default_factory=dict)
+    annotators: Mapping[str, Annotator] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = ()
 
-    def facts(self) -> dict[str, float | int | None]:
+    def facts(self) -> dict[str, Any]:
         """As JSON."""
-        return {"mean": self.mean, "items": self.items, "alpha": self.alpha}
+        return asdict(self)
 
 
 def pairwise_agreement(task: Task[Any], targets: Sequence[Any]) -> float | None:
@@ -45,81 +77,100 @@ def pairwise_agreement(task: Task[Any], targets: Sequence[Any]) -> float | None:
     return fmean(task.agreement(one, other) for one, other in combinations(targets, 2))
 
 
-def agreement_of(task: Task[Any], answers: Iterable[Sequence[Any]]) -> Agreement:
+def agreement_of(
+    task: Task[Any],
+    answers: Mapping[str, Mapping[str, Any]],
+    settled: Mapping[str, Any] | None = None,
+    acts: Sequence[Annotation] = (),
+) -> Agreement:
     """The agreement of a dataset.
 
     Args:
         task: compares answers.
-        answers: per item the targets that its annotators gave.
+        answers: key -> annotator -> target.
+        settled: key -> the label's target, of items that have one.
+        acts: the last of each annotator on each item.
     """
-    compared = [targets for targets in answers if len(targets) > 1]
-    means = [mean for targets in compared if (mean := pairwise_agreement(task, targets)) is not None]
-    is_name = bool(task.classes) and all(
-        isinstance(target, str) for targets in compared for target in targets
+    alike = compare(task, answers)
+    given = [answers[key] for key in alike]
+    compared = [list(item.values()) for item in given]
+    means = [fmean(pairs.values()) for pairs in alike.values()]
+    names = bool(task.classes) and all(isinstance(target, str) for unit in compared for target in unit)
+    overall = (
+        nominal(compared)
+        if names
+        else alpha(
+            compared,
+            lambda one, other: 1 - task.agreement(one, other),
+            budget=_budget(compared),
+            inside=[1 - mean for mean in means],
+        )
     )
     return Agreement(
         mean=fmean(means) if means else None,
         items=len(compared),
-        alpha=nominal_alpha(compared) if is_name else _alpha(task, compared, means),
+        alpha=None if overall is None else overall.value,
+        mean_interval=mean_interval(means),
+        alpha_interval=None if overall is None else overall.interval,
+        kappa=kappa(given) if names else None,
+        classes=_by_class(task, compared),
+        annotators=annotators_of(task, answers, alike, settled or {}, acts),
+        pairs=pairs_of(task, answers, alike, names=names),
     )
 
 
-def _alpha(task: Task[Any], units: Sequence[Sequence[Any]], means: Sequence[float]) -> float | None:
-    """Krippendorff's alpha with `1 - agreement` as the difference of two answers.
-
-    It is defined for any difference (Braylan, Alonso and Lease, Measuring annotator agreement generally
-    across complex structured, multi-object, and free-text annotation tasks, 2022).
-
-    Args:
-        task: compares answers.
-        units: per item its answers, two or more.
-        means: per item the mean agreement of its pairs.
-    """
-    counts = [len(unit) for unit in units]
-    budget = max(_FEWEST_PAIRS, min(_MOST_PAIRS, sum(count * (count - 1) // 2 for count in counts)))
-    expected = _expected_disagreement(task, [target for unit in units for target in unit], budget)
-    if expected == 0:
-        return None
-    observed = sum(count * (1 - mean) for count, mean in zip(counts, means, strict=True)) / sum(counts)
-    return 1 - observed / expected
-
-
-def _expected_disagreement(task: Task[Any], targets: Sequence[Any], budget: int) -> float:
-    """How unlike two answers are on average, whichever items they are about.
-
-    Exact where the budget of comparisons allows; else from pairs drawn with a fixed seed, with a standard
-    error of at most `0.5 / sqrt(budget)`.
-    """
-    by_text = {json.dumps(target, sort_keys=True): target for target in targets}
-    table = Counter(json.dumps(target, sort_keys=True) for target in targets)
-    total = len(targets)
-    if math.comb(len(table), 2) <= budget:
-        unlike = (
-            table[one] * table[other] * (1 - task.agreement(by_text[one], by_text[other]))
-            for one, other in combinations(sorted(table), 2)
-        )
-        return 2 * sum(unlike) / (total * (total - 1)) if total else 0.0
-    texts = sorted(table.elements())
-    chance = random.Random(0)  # noqa: S311
-    drawn = (chance.sample(texts, 2) for _ in range(budget))
-    return fmean(1 - task.agreement(by_text[one], by_text[other]) for one, other in drawn)
-
-
-def nominal_alpha(units: Iterable[Sequence[Hashable]]) -> float | None:
+def nominal_alpha(units: Iterable[Sequence[Any]]) -> float | None:
     """Krippendorff's alpha for names, at most 1; units with fewer than two answers do not count.
 
-    `1 - observed / expected` disagreement (Krippendorff, Content Analysis, 2019, chapter 12); None where
-    no disagreement can be expected, since every answer is the same.
+    None where no disagreement can be expected, since every answer is the same.
     """
-    tables = [Counter(unit) for unit in units if len(unit) > 1]
-    total = sum(table.total() for table in tables)
-    expected = 1 - _same_pairs(sum(tables, Counter())) / (total * (total - 1)) if tables else 0.0
-    if expected == 0:
-        return None
-    observed = sum(table.total() - _same_pairs(table) / (table.total() - 1) for table in tables) / total
-    return 1 - observed / expected
+    found = nominal(units)
+    return None if found is None else found.value
 
 
-def _same_pairs(table: Counter[Hashable]) -> int:
-    """Ordered pairs of equal answers."""
-    return sum(count * (count - 1) for count in table.values())
+def _budget(units: Sequence[Sequence[Any]]) -> int:
+    pairs = sum(len(unit) * (len(unit) - 1) // 2 for unit in units)
+    return max(_FEWEST_PAIRS, min(_MOST_PAIRS, pairs))
+
+
+def _by_class(task: Task[Any], units: Sequence[Sequence[Any]]) -> dict[str, ClassAgreement]:
+    if not task.classes or not units:
+        return {}
+    seen = [[set(task.classes_in(target)) for target in unit] for unit in units]
+    named = set().union(*(names for unit in seen for names in unit))
+    of = _presence if task.answers_are_classes else _regions
+    return {name: of(task, name, units, seen) for name in task.classes if name in named}
+
+
+def _presence(
+    task: Task[Any], name: str, units: Sequence[Sequence[Any]], seen: Sequence[Sequence[set[str]]]
+) -> ClassAgreement:
+    """Of a class that an answer has or has not."""
+    marked = [[name in names for names in unit] for unit in seen]
+    found = nominal(marked)
+    met = [unit for unit in marked if any(unit)]
+    # Pairs, so that an item with many answers counts as often as its pairs do.
+    both = sum(sum(unit) * (sum(unit) - 1) for unit in met)
+    either = sum(sum(unit) * (len(unit) - 1) for unit in met)
+    return _class_agreement(len(met), both / either if either else None, found)
+
+
+def _regions(
+    task: Task[Any], name: str, units: Sequence[Sequence[Any]], seen: Sequence[Sequence[set[str]]]
+) -> ClassAgreement:
+    """Of a class whose things have a place: the parts of answers that are about it, as the task compares."""
+    parts = [[task.about(target, name) for target in unit] for unit in units]
+
+    def unlike(one: Any, other: Any) -> float:
+        return 0.0 if one == other else 1 - task.agreement(one, other)
+
+    inside = [fmean(unlike(one, other) for one, other in combinations(unit, 2)) for unit in parts]
+    found = alpha(parts, unlike, budget=_FEWEST_PAIRS, inside=inside)
+    met = [1 - mean for mean, names in zip(inside, seen, strict=True) if any(name in each for each in names)]
+    return _class_agreement(len(met), fmean(met) if met else None, found)
+
+
+def _class_agreement(items: int, overlap: float | None, found: Alpha | None) -> ClassAgreement:
+    if found is None:
+        return ClassAgreement(items, overlap, None, None)
+    return ClassAgreement(items, overlap, found.value, found.interval)

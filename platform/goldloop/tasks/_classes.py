@@ -174,6 +174,11 @@ class ClassesTask(Task[T]):
         renamed: T = self._present(target)
         return renamed
 
+    @override
+    def about(self, target: T, name: str) -> T:
+        part: T = _part(target, name)
+        return part
+
     def _present(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.config.present_name(value)
@@ -191,6 +196,15 @@ class ClassesTask(Task[T]):
         import datasets
 
         return datasets.ClassLabel(names=list(self.classes))
+
+
+def _part(value: Any, name: str) -> Any:
+    """What of an answer names a class: entries of a list, wherever in the answer it stands."""
+    if isinstance(value, list):
+        return [entry for entry in value if (entry["label"] if isinstance(entry, dict) else entry) == name]
+    if isinstance(value, dict):
+        return {field: _part(part, name) if isinstance(part, list) else part for field, part in value.items()}
+    return value
 
 
 def _check_name(name: str) -> None:

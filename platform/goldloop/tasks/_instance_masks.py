@@ -55,6 +55,15 @@ def mask_of(instance: Instance, width: int, height: int) -> Mask:
     return mask
 
 
+def upright_box(instance: Instance, width: int, height: int) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the upright box around an object, in pixels."""
+    if "polygon" in instance:
+        across, down = zip(*instance["polygon"], strict=True)
+        return min(across), min(down), max(across), max(down)
+    left, top, right, bottom = _extent(mask_of(instance, width, height)).reshape(-1).tolist()
+    return left, top, right, bottom
+
+
 def shapes_of(target: Instances) -> list[dict[str, Any]]:
     """The objects of an image as shapes."""
     width, height = target["width"], target["height"]

@@ -53,6 +53,7 @@ class ClassSetTask(ClassesTask[list[str]]):
     config: ChoicesConfig
     metric = "micro_f1"
     loss_options = CLASS_LOSS_OPTIONS
+    answers_are_classes = True
     object_name: ClassVar[str]
     """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
 

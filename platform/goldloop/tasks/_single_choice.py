@@ -42,6 +42,7 @@ class ClassTask(ClassesTask[str]):
     config: ChoiceConfig
     metric = "accuracy"
     loss_options = CLASS_LOSS_OPTIONS
+    answers_are_classes = True
     object_name: ClassVar[str]
     """The name of the tag that shows the item, and of the item's field in a Label Studio task."""
 

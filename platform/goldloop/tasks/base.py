@@ -37,6 +37,10 @@ _LONGEST_DESCRIPTION = 80
 ConsensusPolicy = Literal["majority", "unanimous"]
 """`majority`: the answer that more annotators gave than any other; `unanimous`: all gave the same."""
 
+SettlementPolicy = Literal["majority", "unanimous", "dawid-skene"]
+"""Besides, for answers that are classes, `dawid-skene`: the answer that is most likely, by what each
+annotator's answers have shown to be worth."""
+
 
 class TaskConfig(PluginConfig):
     """What every task's configuration has."""
@@ -135,6 +139,25 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     return change(value) if isinstance(value, torch.Tensor) else value
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceAnswers:
+    """What a network says of each place of one item, and what its label says there; P places, K names.
+
+    Attributes:
+        given: int64 `(P,)`, positions in `names`; -1 where the label says nothing.
+        probabilities: float `(P, K)`, rows adding up to 1.
+        names: what a place can be.
+        words: the place in a word, P of them; empty where it has none, as pixels.
+        shape: rows and columns of places that lie in a rectangle.
+    """
+
+    given: NDArray[Any]
+    probabilities: NDArray[Any]
+    names: Sequence[str]
+    words: Sequence[str] = ()
+    shape: tuple[int, int] | None = None
+
+
 class Task(Plugin, Generic[T]):
     """One task type: its annotation interface, data, model, decoding and scoring.
 
@@ -155,6 +178,9 @@ class Task(Plugin, Generic[T]):
     """Which fields of `LossOptions` the loss heeds; a recipe that asks for another is refused."""
     augmentations: ClassVar[frozenset[str]] = frozenset()
     """Which fields of `AugmentationOptions` `augment` heeds; a recipe that asks for another is refused."""
+
+    answers_are_classes: ClassVar[bool] = False
+    """Whether an answer is a class, or a set of classes, and nothing besides."""
 
     @property
     @abstractmethod
@@ -361,6 +387,25 @@ class Task(Plugin, Generic[T]):
     def classes_in(self, target: T) -> Sequence[str]:
         """The class of each thing that an answer names, with repetitions; empty where it names none."""
         return ()
+
+    def boxes_of(self, target: T) -> list[tuple[str, tuple[float, float, float, float], float]] | None:
+        """Of an answer that is things in an image: class, upright box and score in [0, 1] of each.
+
+        A box is left, top, right, bottom in pixels; what people drew has a score of 1. None where an answer
+        is something else.
+        """
+        return None
+
+    def place_answers(self, model: Model, batch: Batch) -> list[PlaceAnswers] | None:
+        """Of each example of a labelled batch what the network says of each token or pixel.
+
+        As for `outputs`, the batch has been normalised. None where an answer is something else.
+        """
+        return None
+
+    def about(self, target: T, name: str) -> T:
+        """The part of an answer that is about one class; by default all of it."""
+        return target
 
     def describe(self, target: T) -> str:
         """An answer in a few words, for people."""

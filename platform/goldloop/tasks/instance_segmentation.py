@@ -26,6 +26,7 @@ from goldloop.tasks._instance_masks import (
     shapes_of,
     spread,
     unpacked,
+    upright_box,
 )
 from goldloop.tasks._instance_regions import decode_instance, encode_instance, parse_instance
 from goldloop.tasks._letterbox import letterbox
@@ -245,6 +246,14 @@ class InstanceSegmentation(DetectorTask[Instances]):
     @override
     def classes_in(self, target: Instances) -> Sequence[str]:
         return [instance["label"] for instance in target["objects"]]
+
+    @override
+    def boxes_of(self, target: Instances) -> list[tuple[str, tuple[float, float, float, float], float]]:
+        width, height = target["width"], target["height"]
+        return [
+            (each["label"], upright_box(each, width, height), each.get("score", 1.0))
+            for each in target["objects"]
+        ]
 
     @override
     def describe(self, target: Instances) -> str:

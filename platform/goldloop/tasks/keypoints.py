@@ -17,7 +17,7 @@ from goldloop.tasks import _coco_metrics, _matching
 from goldloop.tasks._augmentation import OF_OBJECTS, AugmentationOptions
 from goldloop.tasks._detector_task import DetectorTask, DetectorTaskConfig, example_picture
 from goldloop.tasks._detectors import Found, batch_of, detector
-from goldloop.tasks._geometry import pixels
+from goldloop.tasks._geometry import enclosing, pixels
 from goldloop.tasks._letterbox import letterbox, out_of_square
 from goldloop.tasks._pose_regions import decode_poses, encode_poses, parse_pose, pose_tags
 from goldloop.tasks._poses import (
@@ -26,6 +26,7 @@ from goldloop.tasks._poses import (
     VISIBLE,
     Point,
     Pose,
+    box_of,
     draw_poses,
     in_square,
     merged,
@@ -325,6 +326,10 @@ class Keypoints(DetectorTask[list[Pose]]):
     @override
     def classes_in(self, target: list[Pose]) -> Sequence[str]:
         return [pose["label"] for pose in target]
+
+    @override
+    def boxes_of(self, target: list[Pose]) -> list[tuple[str, tuple[float, float, float, float], float]]:
+        return [(pose["label"], enclosing(box_of(pose)), pose.get("score", 1.0)) for pose in target]
 
     @override
     def describe(self, target: list[Pose]) -> str:

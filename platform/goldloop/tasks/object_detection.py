@@ -285,6 +285,10 @@ class ObjectDetection(ClassesTask[list[Box]]):
         return [box["label"] for box in target]
 
     @override
+    def boxes_of(self, target: list[Box]) -> list[tuple[str, tuple[float, float, float, float], float]]:
+        return [(box["label"], enclosing(box), box.get("score", 1.0)) for box in target]
+
+    @override
     def describe(self, target: list[Box]) -> str:
         return _matching.counted(self.classes_in(self._shown(target)))
 

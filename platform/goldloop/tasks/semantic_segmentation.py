@@ -40,7 +40,7 @@ from goldloop.tasks._semantic_networks import (
     squeeze_map,
 )
 from goldloop.tasks._varied_batches import augment_maps
-from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model, PlaceAnswers
 
 if TYPE_CHECKING:
     import datasets
@@ -297,6 +297,21 @@ class SemanticSegmentation(ClassesTask[SemanticMasks]):
     def outputs(self, model: Model, batch: Batch) -> Any:
         """Each image's map in its own size, its confidence and its classes' probabilities."""
         return highest_classes(model.network(**batch.inputs).logits, batch.context["sizes"])
+
+    @override
+    def place_answers(self, model: Model, batch: Batch) -> list[PlaceAnswers]:
+        """Pixels, as coarse as the network tells them."""
+        import torch
+
+        logits = model.network(**batch.inputs).logits.float()
+        shape = (int(logits.shape[-2]), int(logits.shape[-1]))
+        maps = torch.nn.functional.interpolate(batch.targets["map"][:, None].float(), shape)[:, 0].long()
+        given = maps.masked_fill(maps == VOID, -1).flatten(1).cpu().numpy()
+        shares = logits.softmax(1).flatten(2).transpose(1, 2).cpu().numpy()
+        return [
+            PlaceAnswers(given=ids, probabilities=each, names=self.classes, shape=shape)
+            for ids, each in zip(given, shares, strict=True)
+        ]
 
     @override
     def loss(self, outputs: Any, batch: Batch, options: LossOptions = PLAIN_LOSS) -> torch.Tensor:

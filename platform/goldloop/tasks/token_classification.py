@@ -31,7 +31,7 @@ from goldloop.tasks._token_models import (
     tokens_shown,
     torn,
 )
-from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model
+from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model, PlaceAnswers
 
 if TYPE_CHECKING:
     import datasets
@@ -274,6 +274,25 @@ class TokenClassification(ClassesTask[list[Span]]):
     def loss_terms(self, model: Model, tokens: NDArray[Any]) -> NDArray[Any]:
         """The loss is a mean over tokens, each as often as windows show it."""
         return tokens_shown(tokens, model)
+
+    @override
+    def place_answers(self, model: Model, batch: Batch) -> list[PlaceAnswers]:
+        """Tokens; those that begin a span and those that go on with it are of one class."""
+        import torch
+
+        answers = []
+        for probabilities, row in self.outputs(model, batch):
+            by_class = [probabilities[:, :1], probabilities[:, 1:].unflatten(1, (-1, 2)).sum(2)]
+            text = "".join(map(chr, row["code_points"]))
+            answers.append(
+                PlaceAnswers(
+                    given=(row["tags"] + 1) // 2,
+                    probabilities=torch.cat(by_class, 1).numpy(),
+                    names=("nothing", *self.classes),
+                    words=[text[start:end] for start, end in row["places"].tolist()],
+                )
+            )
+        return answers
 
     @override
     def outputs(self, model: Model, batch: Batch) -> Any:
