@@ -17,6 +17,8 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"workbench", "exchange"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},
+    {"relabeling", "assessment"},
+    {"suspicion"},
     {"loop"},
     {"wiring", "results"},
     {"recipe"},

@@ -1,7 +1,7 @@
 """goldloop: from raw images and text to a model in production, on labels you can prove.
 
 Every command of the command line is a function of the same name here (`import_` for `import`, which Python
-keeps for itself), and takes a recipe:
+keeps for itself, and `quality_` for `quality`, which is a package), and takes a recipe:
 
     import goldloop
     recipe = goldloop.load("configs/digits.yaml", ["training.epochs=3"])
@@ -31,6 +31,9 @@ _HOMES = {
     "run": "goldloop.loop",
     "tune": "goldloop.tuning",
     "estimate": "goldloop.estimation",
+    "suspects": "goldloop.suspicion",
+    "relabel": "goldloop.relabeling",
+    "quality_": "goldloop.assessment",
     "simulate": "goldloop.simulation",
     "up": "goldloop.workbench",
     "down": "goldloop.workbench",

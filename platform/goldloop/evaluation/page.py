@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from goldloop.errors import GoldloopError
 from goldloop.evaluation.report import Content, Judged, Report
 from goldloop.pages import template
+from goldloop.pages.pictures import data_uri, jpeg_uri, small_copy
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from goldloop.evaluation.gates.base import Verdict
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -59,7 +56,7 @@ def page(
         report=report,
         headline=report.metrics[report.metric],
         verdicts=verdicts,
-        picture=_data_uri("image/png", picture) if picture is not None else None,
+        picture=data_uri("image/png", picture) if picture is not None else None,
         mistakes=[_mistake(task, item, content) for item in wrong[:_MOST_WRONG]],
         wrong=len(wrong),
         count=len(report.items),
@@ -91,7 +88,7 @@ def _content(key: str, content: Content | None) -> bytes | str | None:
 
 def _pictures(task: Task[Any], item: Judged, image: bytes) -> tuple[str, ...]:
     """The image as data URIs: small, or twice with what was predicted and what was labelled drawn in."""
-    small = _small(image, _DRAWING)
+    small = small_copy(image, _DRAWING)
     if small is None:
         return ()
     picture, scale = small
@@ -99,29 +96,4 @@ def _pictures(task: Task[Any], item: Judged, image: bytes) -> tuple[str, ...]:
     if any(one is None for one in drawn):
         picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
         drawn = [picture]
-    return tuple(_jpeg(one) for one in drawn if one is not None)
-
-
-def _small(image: bytes, side: int) -> tuple[Image.Image, float] | None:
-    """A small upright copy, and its pixels for one of the image's; None if it cannot be drawn."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(image)) as opened:
-            longest = max(opened.size)
-            opened.draft("RGB", (side * 2, side * 2))
-            small = ImageOps.exif_transpose(opened).convert("RGB")
-        small.thumbnail((side, side))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return small, max(small.size) / longest
-
-
-def _jpeg(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return _data_uri("image/jpeg", buffer.getvalue())
-
-
-def _data_uri(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return tuple(jpeg_uri(one) for one in drawn if one is not None)

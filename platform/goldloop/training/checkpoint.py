@@ -43,6 +43,7 @@ from goldloop.training.snapshot import (
     weights_on_host,
 )
 
+
 @dataclass(slots=True)
 class Standing:
     """Where a run stands beside its tensors.

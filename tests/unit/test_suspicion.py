@@ -1,0 +1,185 @@
+"""Doubtful labels of a version, by embeddings and by folds that are trained; and all findings in one page."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import goldloop.training.run as training_run
+from goldloop import loop
+from goldloop.assessment import quality_
+from goldloop.errors import TrainingError, VersionError
+from goldloop.recipe import Recipe, parse
+from goldloop.settings import Settings
+from goldloop.suspicion import suspects
+from goldloop.tasks import tasks
+from goldloop.workspace import Workspace
+
+WORDS = {"food": ("soup", "bread", "cheese"), "weather": ("rain", "snow", "wind")}
+NETWORK = {
+    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "vocab_size": 300,
+}  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace(tmp_path / "state", Settings())
+
+
+def _table(folder: Path, wrong: int = 4) -> tuple[Path, set[str]]:
+    """Texts about two things, of which some have the other's label."""
+    chance = random.Random(0)
+    rows = [
+        (f"{chance.choice(words)} and {chance.choice(words)}, number {number}", name)
+        for number in range(30)
+        for name, words in WORDS.items()
+    ]
+    flipped = {text for text, _ in chance.sample(rows, wrong)}
+    other = {"food": "weather", "weather": "food"}
+    lines = [{"text": text, "label": other[name] if text in flipped else name} for text, name in rows]
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path, flipped
+
+
+def _recipe(table: Path, **training) -> Recipe:
+    return parse(
+        {
+            "name": "notes",
+            "sources": [
+                {
+                    "kind": "table",
+                    "url": str(table),
+                    "text": "text",
+                    "label": {"from": "label", "use": "imported"},
+                }
+            ],
+            "task": {"kind": "text-classification", "classes": list(WORDS)},
+            "training": {
+                "checkpoint": {"from-config": NETWORK},
+                "epochs": 20,
+                "batch_size": 8,
+                "learning_rate": 5.0e-3,
+                **training,
+            },
+        }
+    )
+
+
+@pytest.fixture
+def committed(tmp_path, workspace):
+    table, flipped = _table(tmp_path)
+    recipe = _recipe(table)
+    loop.pull(recipe, workspace)
+    version = loop.commit(recipe, workspace)
+    return recipe, version, flipped
+
+
+def _texts(version) -> dict[str, str]:
+    return {row["key"]: row["text"] for split in version.counts for row in version.dataset(split)}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint of a network that has learned nothing; its embeddings tell words apart all the same."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    task = tasks.create({"kind": "text-classification", "classes": ["x", "y"]})
+    texts = [f"{word} and" for words in WORDS.values() for word in words]
+    model = task.model({"from-config": NETWORK}, texts=texts * 20)
+    model.network.save_pretrained(folder)
+    model.processor.save_pretrained(folder)
+    return folder
+
+
+def test_folds_that_are_trained_find_planted_flips_and_go_on_where_they_were_killed(
+    committed, workspace, monkeypatch
+):
+    recipe, version, flipped = committed
+    real, trained = training_run.train, []
+
+    def dies(*arguments, **options):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(arguments[3].name)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(training_run, "train", dies)
+    with pytest.raises(KeyboardInterrupt):
+        suspects(recipe, workspace, folds=3)
+    monkeypatch.setattr(training_run, "train", lambda *a, **o: trained.append(a[3].name) or real(*a, **o))
+
+    found = suspects(recipe, workspace, folds=3)
+
+    assert trained == ["fold-0", "fold-1", "fold-2"]
+    texts = _texts(version)
+    assert len(found.items) == len(texts) == 60
+    assert {texts[suspect.key] for suspect in found.items[:6]} >= flipped
+    assert found.way == "training"
+    assert found.value > 0.85
+    assert "bert, trained for each fold" in found.model
+    page = Path(found.page).read_text()
+    assert all(text in page for text in flipped)
+    left = {path.name for path in Path(found.page).parent.iterdir()}
+    assert left == {"suspects.json", "suspects.html"}
+    # By name, with the recipe's own settings unknown, nothing can judge; a recipe finds what is there.
+    assert suspects(recipe, workspace, folds=3) == found
+    assert len(trained) == 3
+    with pytest.raises(TrainingError, match="which model"):
+        suspects("notes", workspace)
+
+
+def test_embeddings_are_computed_once_and_find_planted_flips(tmp_path, workspace, checkpoint, monkeypatch):
+    table, flipped = _table(tmp_path)
+    recipe = _recipe(table, checkpoint=str(checkpoint))
+    loop.pull(recipe, workspace)
+    version = loop.commit(recipe, workspace)
+    texts = _texts(version)
+
+    found = suspects(recipe, workspace)
+
+    assert found.way == "embeddings"
+    assert {texts[suspect.key] for suspect in found.items[:6]} >= flipped
+    assert str(checkpoint.parent) not in json.dumps(found.facts()["model"])
+    task = tasks.get("text-classification")
+    monkeypatch.setattr(task, "prepare", lambda *_: pytest.fail("nothing is left to embed"))
+    again = suspects(recipe, workspace, folds=3)
+    assert again.folds == 3
+    assert {texts[suspect.key] for suspect in again.items[:6]} >= flipped
+
+
+def test_a_version_of_few_items_and_answers_without_classes_say_what_is_missing(tmp_path, workspace):
+    table, _ = _table(tmp_path, wrong=0)
+    lines = table.read_text().splitlines()[:2]
+    table.write_text("\n".join(lines) + "\n")
+    recipe = _recipe(table)
+    loop.pull(recipe, workspace)
+    loop.commit(recipe, workspace)
+    with pytest.raises(VersionError, match="too few items"):
+        suspects(recipe, workspace)
+
+
+def test_all_findings_stand_in_one_page_and_in_json(committed, workspace):
+    recipe, version, _ = committed
+
+    found = quality_(recipe, workspace, folds=3)
+
+    kinds = [finding.kind for finding in found.findings]
+    assert sorted(kinds) == ["agreement", "conflicts", "imbalance", "outliers", "shortcuts", "suspects"]
+    by_kind = {finding.kind: finding for finding in found.findings}
+    assert kinds[0] == "suspects"
+    assert by_kind["suspects"].state == "act"
+    assert by_kind["imbalance"].state == "fine"
+    assert by_kind["agreement"].state == "unknown"
+    page = found.page.read_text()
+    for finding in found.findings:
+        assert finding.title in page
+    assert json.loads(found.page.with_suffix(".json").read_text())["version"] == version.ref
+    assert "<script" not in page
+    # Known by name alone, what needs no model is told all the same.
+    by_name = {finding.kind: finding for finding in quality_("notes", workspace).findings}
+    assert by_name["suspects"].state == "unknown"
+    assert by_name["imbalance"] == by_kind["imbalance"]
