@@ -20,6 +20,9 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "LABEL_STUDIO_URL",
         "LABEL_STUDIO_API_KEY",
         "MLFLOW_TRACKING_URI",
+        "GOLDLOOP_SIGNING_KEY",
+        "GOLDLOOP_TRUSTED_KEYS",
+        "GOLDLOOP_ACTOR",
     ):
         monkeypatch.delenv(name, raising=False)
 

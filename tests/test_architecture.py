@@ -31,7 +31,7 @@ LAYERS: list[set[str]] = [
     {"workspace"},
     {"media", "catalog", "plugins", "progress", "pages"},
     {"durable"},
-    {"records", "settings"},
+    {"records", "settings", "source_digest"},
     {"errors"},
 ]
 """From the top down. A package may import from lines below its own, and from itself."""

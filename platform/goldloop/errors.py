@@ -17,6 +17,7 @@ GoldloopError                 the root: catch this to catch them all
 ├── VersionError              a dataset version that is absent or unreadable
 │   ├── CertificateError      a version that does not prove what it claims
 │   └── LossRefused           a format that cannot hold all of a version
+├── SigningError              a key that cannot be read, or made
 ├── TrainingError             a run that cannot start or go on
 │   └── Diverged                  its loss or gradient is no number any more
 ├── ModelError                a model that is absent, unreadable or of another task type
@@ -145,6 +146,10 @@ class LossRefused(VersionError):
     """A format cannot hold all of a version, and nobody has said that this may be; `losses` says what."""
 
     losses: tuple[str, ...] = ()
+
+
+class SigningError(GoldloopError):
+    """A key to sign or to verify with cannot be read, or made."""
 
 
 class TrainingError(GoldloopError):

@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     """Its legacy token or personal access token."""
     tracking_uri: str | None = Field(default=None, alias="MLFLOW_TRACKING_URI")
     """An MLflow server; without it, SQLite in the workspace."""
+    signing_key: SecretStr | None = Field(default=None, alias="GOLDLOOP_SIGNING_KEY")
+    """What certificates are signed with: a file with an Ed25519 key, or the key itself in PEM."""
+    trusted_keys: str | None = Field(default=None, alias="GOLDLOOP_TRUSTED_KEYS")
+    """Public keys, or files of them: with it, only versions that one of them has signed are trained on."""
+    actor: str | None = Field(default=None, alias="GOLDLOOP_ACTOR")
+    """Who acts, for the audit log; without it, a pseudonym of the user and the host."""
 
 
 def settings() -> Settings:

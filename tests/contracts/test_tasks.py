@@ -135,6 +135,21 @@ def test_a_target_is_a_json_value_in_canonical_form(task, examples):
         assert task.parse(read, example.item) == example.target
 
 
+def test_an_answer_fits_its_own_item(task, examples):
+    for example in examples:
+        assert task.misfit(example.target, example.item) is None
+
+
+def test_an_answer_with_places_does_not_fit_a_smaller_image(task, examples):
+    has_places = task.modality == "image" and task.needs_size
+    sized = [example for example in examples if has_places and task.classes_in(example.target)]
+    assert bool(sized) == has_places
+    for example in sized:
+        wrong = task.misfit(example.target, dataclasses.replace(example.item, width=9, height=9))
+        assert wrong is not None
+        assert example.item.key in wrong
+
+
 def test_a_target_is_described_in_a_few_words(task, examples):
     assert all(0 < len(task.describe(target)) <= 200 for target in targets_of(examples))
 

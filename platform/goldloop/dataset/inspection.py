@@ -18,7 +18,7 @@ from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.shards import ROW, read_rows
 from goldloop.dataset.splits import split_of
 from goldloop.dataset.tally import Tally
-from goldloop.errors import GoldloopError
+from goldloop.dataset.targets import Judged, judge
 from goldloop.records import content_key
 from goldloop.tasks.base import Task
 
@@ -69,6 +69,7 @@ class Row:
         target: the columns of its label.
         digest: of key, split and target.
         number: the row's own.
+        judged: whether the label means something and fits the content.
     """
 
     where: str
@@ -79,6 +80,7 @@ class Row:
     target: Mapping[str, Any]
     digest: bytes
     number: int
+    judged: Judged
 
 
 @dataclass(slots=True)
@@ -191,7 +193,8 @@ def _check_rows(
     found.add("every file is one of the version's", len(list(manifest.parts())), _strays(folder, manifest))
     found.add("content has the key that names it", every, _content_faults(rows), carried)
     found.add("no key stands twice", every, _repeated(rows), carried)
-    found.add("every label means something in the class registry", every, _label_faults(task, rows), carried)
+    found.add("every label means something in the class registry", every, _meaningless(rows), carried)
+    found.add("every label fits its item: places inside, quotes equal", every, _misfits(rows), carried)
     found.add("every group is in one split", every, _torn_groups(rows), carried)
     found.add("every row is in the split of its group", every, _moved_rows(rows, split), carried)
 
@@ -226,26 +229,27 @@ def _rows(
                 for read in read_rows(folder / part.path, ["key", "group", task.modality, *columns, ROW]):
                     if read[ROW] not in dead:
                         target = {column: read[column] for column in columns}
-                        rows.append(_row(read, target, part.path, split))
+                        rows.append(_row(task, read, target, part.path, split))
             except _UNREADABLE as error:
                 faults.append(Fault(part.path, f"cannot be read: {_plain(error)}"))
     return rows, faults
 
 
-def _row(read: Mapping[str, Any], target: Mapping[str, Any], name: str, split: str) -> Row:
+def _row(task: Task[Any], read: Mapping[str, Any], target: Mapping[str, Any], name: str, split: str) -> Row:
     key, group = read["key"], read["group"]
     if not (isinstance(key, str) and isinstance(group, str)):
         raise ValueError("a row has no key or no group")
-    content = read["text"].encode() if "text" in read else read["image"]["bytes"]
+    content = read["text"] if "text" in read else read["image"]["bytes"]
     return Row(
         where=f"{name} row {key}",
         key=key,
         split=split,
         group=group,
-        content=content_key(content),
+        content=content_key(content.encode() if isinstance(content, str) else content),
         target=target,
         digest=row_digest(key, split, target),
         number=read[ROW],
+        judged=judge(task, key, content, target),
     )
 
 
@@ -263,12 +267,16 @@ def _repeated(rows: Iterable[Row]) -> Iterator[Fault]:
         first.setdefault(row.key, row.where)
 
 
-def _label_faults(task: Task[Any], rows: Iterable[Row]) -> Iterator[Fault]:
+def _meaningless(rows: Iterable[Row]) -> Iterator[Fault]:
     for row in rows:
-        try:
-            task.from_row(row.target)
-        except (GoldloopError, ValueError, LookupError, TypeError) as error:
-            yield Fault(row.where, f"its label means nothing: {error}")
+        if row.judged.meaningless is not None:
+            yield Fault(row.where, f"its label means nothing: {row.judged.meaningless}")
+
+
+def _misfits(rows: Iterable[Row]) -> Iterator[Fault]:
+    for row in rows:
+        if row.judged.misfit is not None:
+            yield Fault(row.where, f"its label does not fit: {row.judged.misfit}")
 
 
 def _torn_groups(rows: Iterable[Row]) -> Iterator[Fault]:

@@ -78,6 +78,19 @@ def read_span(label: str, value: Mapping[str, Any], text: str, where: str) -> Sp
     )
 
 
+def misquoted(spans: Sequence[Span], text: str, where: str) -> str | None:
+    """Which of some spans, in code points, has another quote than what stands there; None if none has."""
+    for number, span in enumerate(spans):
+        there = text[span["start"] : span["end"]]
+        if there != span["text"]:
+            place = f"{where}, span {number}"
+            said = f"{_short(span['text'])} at {span['start']} to {span['end']}"
+            return (
+                f"{place}: a span's quote is not what stands there (found {said}, there is {_short(there)})"
+            )
+    return None
+
+
 def _checked(label: str, start: int, end: int, text: str, where: str) -> Span:
     if end > len(text):
         raise AnnotationError(

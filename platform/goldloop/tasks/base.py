@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from goldloop.errors import AnnotationError
 from goldloop.plugins import Plugin, PluginConfig
 from goldloop.records import Item, Modality, Prediction
 
@@ -178,6 +179,8 @@ class Task(Plugin, Generic[T]):
     """Which fields of `LossOptions` the loss heeds; a recipe that asks for another is refused."""
     augmentations: ClassVar[frozenset[str]] = frozenset()
     """Which fields of `AugmentationOptions` `augment` heeds; a recipe that asks for another is refused."""
+    needs_size: ClassVar[bool] = True
+    """Whether an image's size decides what is right: answers have places in it. Texts have none."""
 
     answers_are_classes: ClassVar[bool] = False
     """Whether an answer is a class, or a set of classes, and nothing besides."""
@@ -232,6 +235,19 @@ class Task(Plugin, Generic[T]):
         Raises:
             AnnotationError: the value means no target; names the nearest class.
         """
+
+    def misfit(self, target: T, item: Item) -> str | None:
+        """What is wrong with an answer to this item; None where it fits.
+
+        By default what `parse` has against it: a place outside the image, another quote than what stands
+        there, an unknown class. An upright box, a point or a corner may be outside by a pixel, which an
+        editor's rounding makes; a turned box may stick out as people can draw it, its middle may not.
+        """
+        try:
+            self.parse(target, item)
+        except AnnotationError as error:
+            return str(error)
+        return None
 
     @abstractmethod
     def decode(self, results: Sequence[Mapping[str, Any]], item: Item) -> T:

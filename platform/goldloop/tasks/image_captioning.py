@@ -53,6 +53,7 @@ class ImageCaptioning(FreeTextTask):
 
     config: Config
     modality = "image"
+    needs_size = False
     augmentations = OF_IMAGES
     suggested_checkpoint = "microsoft/git-base"
     small_network = {

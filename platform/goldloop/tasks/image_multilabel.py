@@ -34,6 +34,7 @@ class ImageMultilabel(ClassSetTask):
         """What a recipe says under `task:`."""
 
     modality = "image"
+    needs_size = False
     augmentations = OF_CLASSES
     suggested_checkpoint = "google/vit-base-patch16-224"
     small_network = {

@@ -17,7 +17,7 @@ from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, tag_losses
 from goldloop.tasks._matching import counted
 from goldloop.tasks._packing import pack_network
 from goldloop.tasks._regions import labels_tag, new_region, region_id, region_value
-from goldloop.tasks._spans import Span, overlapping, quote, read_span, without_overlaps
+from goldloop.tasks._spans import Span, misquoted, overlapping, quote, read_span, without_overlaps
 from goldloop.tasks._texts import SMALL_ENCODER
 from goldloop.tasks._token_models import (
     IGNORED,
@@ -115,6 +115,12 @@ class TokenClassification(ClassesTask[list[Span]]):
             spans.append(read_span(label, value, item.text or "", place))
             places.append(place)
         return self._canonical(spans, where, places)
+
+    @override
+    def misfit(self, target: list[Span], item: Item) -> str | None:
+        wrong = super().misfit(target, item)
+        # `parse` would put right what is given in other units than code points.
+        return wrong if wrong is not None else misquoted(target, item.text or "", f"item {item.key}")
 
     def _canonical(self, spans: list[Span], where: str, places: Sequence[str]) -> list[Span]:
         """Spans in order, each once."""
