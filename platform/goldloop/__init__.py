@@ -48,6 +48,8 @@ _HOMES = {
     "models": "goldloop.workbench",
     "rollback": "goldloop.workbench",
     "serve": "goldloop.workbench",
+    "audit": "goldloop.governance",
+    "keys": "goldloop.governance",
 }
 
 __all__ = ["__version__", *_HOMES]

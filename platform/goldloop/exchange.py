@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from goldloop import loop
+from goldloop.acts import recorded
 from goldloop.blank_recipe import write as write_recipe
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import entries
@@ -70,6 +71,7 @@ class Imported:
         return {**asdict(self), "recipe": str(self.recipe)}
 
 
+@recorded
 def import_(
     format: str,  # noqa: A002 - what the command calls it
     folder: str | Path,
@@ -135,6 +137,7 @@ def import_(
     )
 
 
+@recorded
 def export(
     version: str,
     format: str,  # noqa: A002 - what the command calls it

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from goldloop import wiring
+from goldloop.acts import recorded
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, write_books
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 SILENT = Silent()
 
 
+@recorded
 def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Turn:
     """The whole loop once, from the sources to pre-annotations; what is up to date is left out.
 
@@ -66,6 +68,7 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
 
 
+@recorded
 def pull(
     recipe: Recipe,
     workspace: Workspace | None = None,
@@ -105,6 +108,7 @@ def pull(
     return books
 
 
+@recorded
 def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Pushed:
     """Catalog -> Label Studio: each item becomes one task, the most useful first.
 
@@ -140,6 +144,7 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
     return Pushed(created, books, session.address)
 
 
+@recorded
 def collect(
     recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT
 ) -> CollectedBooks:
@@ -158,6 +163,7 @@ def collect(
     return CollectedBooks(count, books, session.address)
 
 
+@recorded
 def commit(
     recipe: Recipe,
     workspace: Workspace | None = None,
@@ -216,6 +222,7 @@ def commit(
     return version
 
 
+@recorded
 def train(
     recipe: Recipe,
     workspace: Workspace | None = None,
@@ -281,6 +288,7 @@ def train(
     return finished
 
 
+@recorded
 def evaluate(
     model: str,
     *,
@@ -330,6 +338,7 @@ def evaluate(
     return report
 
 
+@recorded
 def promote(
     model: str,
     *,
@@ -377,6 +386,7 @@ def promote(
     return Promotion(entry, verdicts, promoted=True)
 
 
+@recorded
 def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> int:
     """Champion -> pre-annotations on the tasks that are still open; returns how many were written now.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from goldloop import wiring
+from goldloop.acts import recorded
 from goldloop.catalog.content import items_of
 from goldloop.errors import LabelStudioError, SourceError
 from goldloop.progress import Progress, Silent
@@ -21,6 +22,7 @@ from goldloop.tasks.base import Task
 from goldloop.workspace import Workspace
 
 
+@recorded
 def simulate(
     recipe: Recipe,
     *,

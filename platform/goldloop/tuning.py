@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from goldloop import __version__, wiring
+from goldloop.acts import recorded
 from goldloop.errors import Diverged, TrainingError
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import Recipe, digest_of, in_yaml
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from goldloop.training.study import Book, Hearing
 
 
+@recorded
 def tune(
     recipe: Recipe,
     workspace: Workspace | None = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop import wiring
+from goldloop.acts import recorded
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import parse
 from goldloop.workspace import Workspace
@@ -112,6 +113,7 @@ def models(name: str | None = None, workspace: Workspace | None = None) -> list[
     return wiring.registry(workspace or Workspace.open()).models(name)
 
 
+@recorded
 def rollback(name: str, workspace: Workspace | None = None) -> ModelVersion:
     """Make the former champion champion again.
 

@@ -7,14 +7,18 @@
   runs/NAME/        training runs: checkpoints, model, report
   label-studio/     the embedded Label Studio's own data, secrets (0600), log
   mlflow.db, mlflow/  runs and registered models, unless MLFLOW_TRACKING_URI names a server
+  audit/            who did what, in lines that are chained
   locks/            one file per recipe; held by the operating system, so a killed process frees it
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import hmac
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -24,6 +28,7 @@ import filelock
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from goldloop.audit_log.log import AuditLog
 from goldloop.catalog.migrations import upgrade
 from goldloop.errors import WorkspaceBusy, WorkspaceError
 from goldloop.media import MediaStore
@@ -92,6 +97,19 @@ class Workspace:
     def pseudonym_key(self) -> bytes:
         """The key that turns annotators' addresses into pseudonyms; readable by the user alone."""
         return bytes.fromhex(self._once("pseudonym-key", secrets.token_hex(32)))
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Who did what here."""
+        return AuditLog(self.root / "audit", lambda: self.engine, lambda: self.identity, lambda: self.actor)
+
+    @property
+    def actor(self) -> str:
+        """Who acts: by GOLDLOOP_ACTOR, else a pseudonym of the user on this host."""
+        if self.environment.actor:
+            return self.environment.actor
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        return f"actor-{hmac.new(self.pseudonym_key, who.encode(), hashlib.sha256).hexdigest()[:8]}"
 
     @cached_property
     def media(self) -> MediaStore:

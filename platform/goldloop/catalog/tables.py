@@ -1,11 +1,11 @@
-"""The catalog's tables. Every row belongs to one recipe, by name; migrations/ brings a database here.
+"""The catalog's tables. Rows belong to one recipe each, by name; migrations/ brings a database here.
 
 addresses   where content was seen           items        the content itself, once
 tasks       items on an annotation server    batches      the journal of imports to that server
 annotations what came back                   predictions  pre-annotations that went out
 reopened    items sent back to annotators, since their label was in doubt
 ledger      one outcome per item and stage   stages       what each stage last did, and from what
-projects    the server projects that are ours
+projects    the server projects that are ours     audit_heads  where each workspace's audit log ends
 """
 
 from sqlalchemy import (
@@ -155,4 +155,13 @@ stages = Table(
     Column("result", JSON, nullable=False),
     _text("finished_at"),
     PrimaryKeyConstraint("recipe", "stage"),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    _text("workspace"),
+    Column("number", Integer, nullable=False),
+    _text("hash"),
+    PrimaryKeyConstraint("workspace"),
 )

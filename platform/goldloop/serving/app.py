@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from goldloop import __version__
 from goldloop.errors import GoldloopError, ServingError
 from goldloop.inference import Predictor
+from goldloop.records import content_key
 from goldloop.serving.config import ServingConfig
 from goldloop.serving.contents import contents_of
 
@@ -28,9 +29,10 @@ from goldloop.serving.contents import contents_of
 class Answer(BaseModel):
     """What the model says of one image or text, or why it can say nothing.
 
-    `confidence` and `scores` are probabilities in [0, 1].
+    `confidence` and `scores` are probabilities in [0, 1]; `key` is the SHA-256 of what was asked about.
     """
 
+    key: str
     prediction: Any = None
     confidence: float | None = None
     scores: dict[str, float] = {}
@@ -38,9 +40,14 @@ class Answer(BaseModel):
 
 
 class Answers(BaseModel):
-    """One answer for each image or text of the request, in order, and the model that gave them."""
+    """One answer for each image or text of the request, in order, and what gave them.
+
+    `goldloop lineage MODEL` leads from `model` to its run, its dataset version and who labelled that.
+    """
 
     model: str
+    run: str | None
+    version: str | None
     predictions: list[Answer]
 
 
@@ -103,7 +110,8 @@ def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastA
         for answer in answers:
             metrics.items.labels("refused" if answer.error else "answered").inc()
         metrics.seconds.observe(time.perf_counter() - start)
-        return Answers(model=model, predictions=answers)
+        run, version = (predictor.facts.get(name) for name in ("run", "version"))
+        return Answers(model=model, run=run, version=version, predictions=answers)
 
     return app
 
@@ -114,11 +122,14 @@ def _answer(
     """An answer for each, one request at a time; content that cannot be read fails alone."""
     with busy:
         results = predictor.predict_each(contents, batch)
+    keys = [content_key(content.encode() if isinstance(content, str) else content) for content in contents]
     return [
-        Answer(error=str(result))
+        Answer(key=key, error=str(result))
         if isinstance(result, GoldloopError)
-        else Answer(prediction=result.target, confidence=result.confidence, scores=dict(result.scores))
-        for result in results
+        else Answer(
+            key=key, prediction=result.target, confidence=result.confidence, scores=dict(result.scores)
+        )
+        for key, result in zip(keys, results, strict=True)
     ]
 
 

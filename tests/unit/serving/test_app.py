@@ -14,6 +14,7 @@ from PIL import Image
 
 from goldloop.errors import ServingError
 from goldloop.inference import Predictor
+from goldloop.records import content_key
 from goldloop.serving.app import create_app
 from goldloop.serving.config import ServingConfig
 from goldloop.serving.listen import listen
@@ -47,11 +48,12 @@ def _png(red: int) -> bytes:
 
 def test_one_image_is_answered(images):
     answer = images.post("/predict", files={"image": ("a.png", _png(9))}).json()
-    assert answer["model"] == "pets/1"
+    assert (answer["model"], answer["run"], answer["version"]) == ("pets/1", "abc", "pets@123")
     (said,) = answer["predictions"]
     assert said["prediction"] in ("circle", "square", "triangle")
     assert sum(said["scores"].values()) == pytest.approx(1, abs=1e-4)
     assert said["error"] is None
+    assert said["key"] == content_key(_png(9))
 
 
 def test_many_images_are_answered_in_order(images):
@@ -78,6 +80,7 @@ def test_texts_are_answered_as_json_and_as_a_form(texts):
     form = texts.post("/predict", data={"text": "hello"}).json()["predictions"]
     file = texts.post("/predict", files={"file": "hello".encode("utf-8-sig")}).json()["predictions"]
     assert (len(one), len(two)) == (1, 2)
+    assert one[0]["key"] == content_key(b"hello")
     assert one[0]["prediction"] == two[0]["prediction"] == form[0]["prediction"] == file[0]["prediction"]
 
 

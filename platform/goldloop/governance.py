@@ -1,0 +1,118 @@
+"""Who did what, and who vouches for it: the audit log and the keys of certificates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from goldloop.audit_log.chain import Entry, Head
+from goldloop.errors import WorkspaceError
+from goldloop.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What the audit log says.
+
+    Attributes:
+        entries: those that were asked for, oldest first.
+        head: where the log ends, `NUMBER:HASH`; to be kept elsewhere.
+        faults: what is wrong with it; None where it was not verified.
+    """
+
+    entries: tuple[Entry, ...]
+    head: str
+    faults: tuple[str, ...] | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        faults = None if self.faults is None else list(self.faults)
+        return {"entries": [entry.facts() for entry in self.entries], "head": self.head, "faults": faults}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What certificates are signed with, and whose signatures count.
+
+    Attributes:
+        signing: the public part of the signing key; None without one.
+        trusted: public keys; empty where anyone's word counts.
+    """
+
+    signing: str | None
+    trusted: tuple[str, ...]
+
+
+def audit(
+    *,
+    command: str | None = None,
+    recipe: str | None = None,
+    actor: str | None = None,
+    since: str | None = None,
+    last: int | None = None,
+    verify: bool = False,
+    head: str | None = None,
+    workspace: Workspace | None = None,
+) -> Audited:
+    """The acts that were done in a workspace, the newest last.
+
+    Args:
+        command: of this command alone.
+        recipe: on this recipe alone.
+        actor: by this one alone.
+        since: that ended then or later; ISO 8601, such as `2026-07-01`.
+        last: so many at most.
+        verify: hold every line against the chain, and the end against the catalog.
+        head: where the log ended at some time, as it was kept elsewhere; is verified too.
+        workspace: where.
+
+    Raises:
+        WorkspaceError: a line cannot be read, unless the log is to be verified; or `head` is none.
+    """
+    log = (workspace or Workspace.open()).audit
+    try:
+        kept = Head.parse(head) if head is not None else None
+    except ValueError as error:
+        raise WorkspaceError(
+            "this is no end of an audit log",
+            where="head",
+            found=repr(head),
+            expected="NUMBER:HASH",
+            remedy="`goldloop audit` prints it",
+        ) from error
+    faults = tuple(log.verify(kept)) if verify or kept is not None else None
+    if faults:
+        return Audited((), str(log.head()), faults)
+    wanted = {"command": command, "recipe": recipe, "actor": actor}
+    found = [entry for entry in log.entries() if _is_wanted(entry, wanted, since)]
+    return Audited(
+        tuple(found if last is None else found[max(len(found) - last, 0) :]), str(log.head()), faults
+    )
+
+
+def _is_wanted(entry: Entry, wanted: dict[str, str | None], since: str | None) -> bool:
+    return (since is None or entry.ended >= since) and all(
+        value is None or getattr(entry, name) == value for name, value in wanted.items()
+    )
+
+
+def keys(new: Path | None = None, workspace: Workspace | None = None) -> Keys:
+    """The keys in use.
+
+    Args:
+        new: make a signing key in this file first, which only its owner can read.
+        workspace: where.
+
+    Raises:
+        SigningError: a key cannot be read or made.
+    """
+    from goldloop.dataset.signing import new_key, signing_key, trusted_keys
+
+    environment = (workspace or Workspace.open()).environment
+    trusted = tuple(sorted(trusted_keys(environment.trusted_keys)))
+    if new is not None:
+        return Keys(new_key(new).public, trusted)
+    secret = environment.signing_key
+    key = signing_key(None if secret is None else secret.get_secret_value())
+    return Keys(None if key is None else key.public, trusted)
