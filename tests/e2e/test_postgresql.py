@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,43 +14,6 @@ from goldloop.errors import WorkspaceBusy
 from goldloop.recipe import parse
 from goldloop.settings import Settings
 from goldloop.workspace import Workspace
-
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-pytestmark = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL on this machine")
-
-
-def _user() -> dict[str, object]:
-    """PostgreSQL does not run as root; its package makes a user that it does run as."""
-    if os.geteuid() != 0:
-        return {}
-    account = pwd.getpwnam("postgres")
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **_user()).strip())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    binary = BINARIES[-1]
-    initialise = [binary / "initdb", "-D", folder / "data", "-U", "goldloop", "-A", "trust", "-E", "UTF8"]
-    subprocess.run(initialise, check=True, capture_output=True, cwd=folder, **_user())
-    options = ["-D", folder / "data", "-h", "127.0.0.1", "-p", str(port), "-k", folder]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([binary / "postgres", *options], stderr=log, cwd=folder, **_user())
-    for _ in range(200):
-        if (
-            subprocess.run(
-                [binary / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], capture_output=True
-            ).returncode
-            == 0
-        ):
-            break
-        time.sleep(0.1)
-    yield f"postgresql+psycopg://goldloop@127.0.0.1:{port}/postgres"
-    process.send_signal(signal.SIGINT)  # its fast shutdown: does not wait for clients
-    process.wait(timeout=60)
-    shutil.rmtree(folder)
 
 
 @contextmanager
