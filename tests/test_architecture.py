@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"audit_log"},
     {"media", "catalog", "plugins", "progress", "pages"},
     {"durable"},
-    {"records", "settings", "source_digest"},
+    {"records", "settings", "source_digest", "sqlite_files"},
     {"errors"},
 ]
 """From the top down. A package may import from lines below its own, and from itself."""

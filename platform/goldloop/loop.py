@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from goldloop import wiring
 from goldloop.acts import recorded
-from goldloop.catalog import server_side, stages
+from goldloop.catalog import forgotten, server_side, stages
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
@@ -101,7 +101,8 @@ def pull(
             if skip_unchanged and mark is not None and done is not None:
                 progress.say("pull: the sources have not changed")
                 return balance(connection, recipe.name, "pull")
-        intake = Intake(workspace.media, task.modality, task.parse, task.check)
+            erased = forgotten.keys(connection)
+        intake = Intake(workspace.media, task.modality, task.parse, task.check, erased)
         intake.read(sources, progress)
         books = intake.store(workspace.engine, recipe.name, inputs)
     progress.say(f"pull: {books}")

@@ -1,10 +1,12 @@
 """The ledger: one outcome and reason for every subject of every stage.
 
-    pull      subject: address       pulled | duplicate | quarantined
+    pull      subject: address       pulled | duplicate | quarantined | forgotten
     push      subject: item key      pushed | waiting | skipped | quarantined
     collect   subject: task id       labelled | open | rejected
     relabel   subject: item key      sent | waiting | reviewed | changed | skipped
     commit    subject: item key      labelled | imported | open | disputed | skipped | rejected
+
+What was erased since (`goldloop forget`) is `forgotten` at every stage that it had come to.
 
 A stage's books are written in one transaction, all of them or none. They balance when every subject
 that went in has exactly one outcome; an imbalance is an error.

@@ -6,6 +6,7 @@ annotations what came back                   predictions  pre-annotations that w
 reopened    items sent back to annotators, since their label was in doubt
 ledger      one outcome per item and stage   stages       what each stage last did, and from what
 projects    the server projects that are ours     audit_heads  where each workspace's audit log ends
+forgotten   content that was erased, and stays out
 """
 
 from sqlalchemy import (
@@ -164,4 +165,16 @@ audit_heads = Table(
     Column("number", Integer, nullable=False),
     _text("hash"),
     PrimaryKeyConstraint("workspace"),
+)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    _text("key"),
+    _text("workspace"),
+    _text("asked_at"),
+    _text("actor"),
+    _text("reason"),
+    _text("gone_at", optional=True),
+    PrimaryKeyConstraint("key", "workspace"),
 )

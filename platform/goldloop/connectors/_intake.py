@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ class Intake:
         modality: what the task can work on.
         parse: the task's reading of a label that a source knows; raises AnnotationError.
         check: refuses items that the task cannot ask about; raises ItemError.
+        forgotten: keys of contents that were erased: they are not taken in again.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Intake:
         modality: Modality,
         parse: Callable[[Any, Item], Any],
         check: Callable[[Item], None] = lambda _item: None,
+        forgotten: Collection[str] = (),
     ) -> None:
         self._media = media
         self._modality = modality
         self._parse = parse
         self._check = check
+        self._forgotten = forgotten
         self._items: dict[str, Item] = {}
         self._seen: dict[str, tuple[str, str]] = {}
         self._outcomes: list[Outcome] = []
@@ -72,6 +75,8 @@ class Intake:
         subject = f"{source} {entry.uri}"
         if isinstance(entry, Quarantined):
             return Outcome(subject=subject, outcome="quarantined", reason=entry.reason)
+        if entry.key in self._forgotten:
+            return Outcome(subject=subject, outcome="forgotten", reason="this content was erased")
         if entry.modality != self._modality:
             reason = f"this is {entry.modality}, the task works on {self._modality}"
             return Outcome(subject=subject, outcome="quarantined", reason=reason)

@@ -28,7 +28,7 @@ from goldloop.tasks.base import Batch, Model, Task
 from goldloop.training.column import Column
 from goldloop.training.gathered import StoredRows
 from goldloop.training.preparation import prepared_rows, target_columns
-from goldloop.training.prepared_store import ITEM, Found, PreparedStore, bound
+from goldloop.training.prepared_store import ITEM, Found, PreparedStore, bound, item_digest
 from goldloop.training.sampling import dealt, parts_of, shuffled
 
 if TYPE_CHECKING:
@@ -225,8 +225,8 @@ def rows_digest(task: Task[Any], rows: datasets.Dataset) -> str:
 
 
 def _item_digests(task: Task[Any], rows: datasets.Dataset) -> list[bytes]:
-    """SHA-256 of each item's content key and target."""
-    return [hashlib.sha256(line).digest() for line in _lines(task, rows)]
+    """What each item, with its target, is found by."""
+    return [item_digest(key, line) for key, line in zip(rows["key"][:], _lines(task, rows), strict=True)]
 
 
 def _lines(task: Task[Any], rows: datasets.Dataset) -> Iterator[bytes]:

@@ -6,19 +6,21 @@
     <segment>/        some items, as `write_columns` writes them; held (shared flock on its index) by each
                       process that reads it, and only dropped by one that can hold it alone
 
-An item is found by the digest of its content and target. Those that are missing make a new segment, so a
-version that grows costs no more than what is new. Locks end with their process, however it ends; what a
-killed process left half written begins with a dot and is removed by the next that writes.
+An item is found by a digest of its content and target, whose first half is of the content alone. Those that
+are missing make a new segment, so a version that grows costs no more than what is new. Locks end with their
+process, however it ends; what a killed process left half written begins with a dot and is removed by the next
+that writes.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -28,11 +30,13 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from goldloop.errors import WorkspaceBusy
 from goldloop.progress import Progress
 from goldloop.training.columns import INDEX, Columns, is_whole, open_columns, write_columns
 
 ITEM = "item_digest"
 """The column with the digest of each row's item, uint8 `(32,)`; no part of the rows."""
+_HALF = 16
 
 _LOCK = "writer.lock"
 _SEGMENT = 4 * 2**30
@@ -143,6 +147,84 @@ class PreparedStore:
 
     def _new(self) -> Path:
         return self._folder / uuid.uuid4().hex
+
+
+def item_digest(key: str, line: bytes) -> bytes:
+    """The digest by which an item is found.
+
+    Args:
+        key: of its content.
+        line: its content key and its target, as one text.
+    """
+    return _of_content(key) + hashlib.sha256(line).digest()[:_HALF]
+
+
+def rows_with(folder: Path, key: str) -> dict[Path, int]:
+    """Segment -> how many rows it has of one content, whatever their targets.
+
+    Args:
+        folder: of all ways.
+        key: of the content.
+    """
+    found = {}
+    for path in (path for way in _ways(folder) for path in _segments(way)):
+        columns = _open(path)
+        count = 0 if columns is None else sum(map(_is_of(key), _items(columns)))
+        if count:
+            found[path] = count
+    return found
+
+
+def drop_rows(folder: Path, key: str) -> None:
+    """Leave no row of one content, nor what a killed process left half written.
+
+    Args:
+        folder: of all ways.
+        key: of the content.
+
+    Raises:
+        WorkspaceBusy: a process reads or writes there.
+        OSError: the disk is full, or cannot be written to.
+    """
+    for way in _ways(folder):
+        with _locked(way / _LOCK, wait=False) as held:
+            if not held:
+                raise _busy(way)
+            _tidy(way)
+            for path in _segments(way):
+                _drop_rows_of(path, _is_of(key))
+
+
+def _drop_rows_of(path: Path, is_of: Callable[[bytes], bool]) -> None:
+    columns = _open(path)
+    if columns is None:
+        return
+    kept = [row for row, item in enumerate(_items(columns)) if not is_of(item)]
+    if len(kept) == columns.count:
+        return
+    if kept:
+        write_columns(path.with_name(uuid.uuid4().hex), map(columns.row, kept))
+    # What is held is not dropped.
+    del columns
+    if not _drop(path):
+        raise _busy(path)
+
+
+def _busy(where: Path) -> WorkspaceBusy:
+    return WorkspaceBusy(
+        "a process works with prepared data",
+        where=where,
+        remedy="Wait until it has finished, or stop it, and run the same command again",
+    )
+
+
+def _is_of(key: str) -> Callable[[bytes], bool]:
+    start = _of_content(key)
+    return lambda item: item.startswith(start)
+
+
+def _of_content(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()[:_HALF]
 
 
 def verify(folder: Path) -> int:

@@ -11,10 +11,11 @@ import time
 import numpy
 import pytest
 
+from goldloop.errors import WorkspaceBusy
 from goldloop.progress import Silent
 from goldloop.training import prepared_store
 from goldloop.training.columns import INDEX, open_columns
-from goldloop.training.prepared_store import PreparedStore, bound, verify
+from goldloop.training.prepared_store import PreparedStore, bound, drop_rows, item_digest, rows_with, verify
 
 PROGRAM = """
 import hashlib, os, signal, sys
@@ -256,3 +257,58 @@ def test_a_segment_that_lost_a_file_is_no_more(store, tmp_path, name):
 def test_nothing_to_bound_or_to_verify_where_there_is_no_cache(tmp_path):
     bound(tmp_path / "none")
     assert verify(tmp_path / "none") == 0
+
+
+def keep(store, *pairs):
+    """Keep rows of contents, each with a target; the row's value is the target."""
+    digests = [item_digest(key, f"{key} {target}".encode()) for key, target in pairs]
+    with store.writing(Silent()):
+        store.add(digests, rows(*(target for _, target in pairs)))
+    return digests
+
+
+def test_a_content_is_dropped_with_every_target_and_in_every_way(store, tmp_path):
+    other = PreparedStore(tmp_path, "other")
+    first = keep(store, ("a", 1), ("b", 2), ("a", 3))
+    keep(store, ("a", 4))
+    second = keep(other, ("b", 5), ("a", 6))
+    assert sorted(rows_with(tmp_path, "a").values()) == [1, 1, 2]
+    drop_rows(tmp_path, "a")
+    assert rows_with(tmp_path, "a") == {}
+    assert sum(rows_with(tmp_path, "b").values()) == 2
+    assert store.find(first).missing == [0, 2]
+    assert other.find(second).missing == [1]
+    assert values_of(store, first[1]) == 2
+    assert numpy.full(300, 4).tobytes() not in b"".join(
+        path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
+    )
+    before = segments(tmp_path)
+    drop_rows(tmp_path, "a")
+    assert segments(tmp_path) == before
+
+
+def values_of(store, digest):
+    found = store.find([digest])
+    (folder, row), *_ = found.places.tolist()
+    return int(found.folders[folder].row(row)["value"][0])
+
+
+def test_a_content_is_not_dropped_while_somebody_reads_it(store, tmp_path):
+    digests = keep(store, ("a", 1), ("b", 2))
+    held = store.find(digests)
+    with pytest.raises(WorkspaceBusy, match="works with prepared data"):
+        drop_rows(tmp_path, "a")
+    assert held.folders[0].row(0)["value"][0] == 1
+    del held
+    drop_rows(tmp_path, "a")
+    assert rows_with(tmp_path, "a") == {}
+    assert values_of(store, digests[1]) == 2
+
+
+def test_what_a_killed_process_left_half_written_goes_too(store, tmp_path):
+    keep(store, ("b", 2))
+    left = tmp_path / "way" / ".left.1"
+    left.mkdir()
+    (left / "value.bin").write_bytes(b"of a")
+    drop_rows(tmp_path, "a")
+    assert not left.exists()
