@@ -6,10 +6,12 @@
   report.json     all of it; `Report.load` reads it
   report.html     the same for people: one page, nothing loaded from elsewhere
   confusion.png   where the task has a confusion matrix
+  verdicts.json   what the gates said, once they were asked
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
 PICTURE_FILE = "confusion.png"
+VERDICTS_FILE = "verdicts.json"
 
 Predict = Callable[[Sequence[bytes | str]], list[Prediction[Any]]]
 Content = Callable[[str], bytes | str | None]
@@ -140,6 +143,12 @@ class Report(BaseModel):
         found = (item for item in self.items if item.wrong)
         return sorted(found, key=lambda item: (-item.badness, item.key))
 
+    def without(self, key: str) -> Report:
+        """The same figures, which were measured with all items, without what is told of one of them."""
+        left_out = {each: reason for each, reason in self.left_out.items() if each != key}
+        items = tuple(item for item in self.items if item.key != key)
+        return self.model_copy(update={"items": items, "left_out": left_out})
+
     def headline(self) -> str:
         """One line: the figure that chooses, its interval and over how many items."""
         figure = self.metrics[self.metric]
@@ -160,10 +169,12 @@ class Report(BaseModel):
         from goldloop.evaluation.picture import confusion_picture
 
         picture = confusion_picture(self.confusion, self.classes) if self.confusion else None
+        said = json.dumps([verdict.model_dump() for verdict in verdicts], indent=1, ensure_ascii=False)
         files = {
             REPORT_FILE: self.model_dump_json(indent=1).encode() + b"\n",
             PAGE_FILE: page(self, verdicts, picture, content).encode(),
             **({PICTURE_FILE: picture} if picture is not None else {}),
+            **({VERDICTS_FILE: said.encode()} if verdicts else {}),
         }
         _replace_folder(folder, files)
 

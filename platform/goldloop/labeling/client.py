@@ -22,9 +22,10 @@ import httpx
 from pydantic import PydanticDeprecatedSince20, SecretStr
 
 from goldloop.errors import AnnotationError, IdentityError, LabelStudioLostWrites
-from goldloop.labeling import failures, uploads
+from goldloop.labeling import erasure, failures, uploads
 from goldloop.labeling.api import Api, condition
 from goldloop.labeling.collected import collected_task
+from goldloop.labeling.erasure import OnServer
 from goldloop.labeling.our_project import find_project, fitting_title
 from goldloop.labeling.snapshot import snapshot
 from goldloop.labeling.task_json import prediction_request, task_request
@@ -382,6 +383,14 @@ class LabelStudioClient:
                 json={"selectedItems": {"all": False, "included": included}},
                 seconds=_LONG_SECONDS,
             )
+
+    def find_content(self, marker: str, project_id: int | None, key: str) -> OnServer | None:
+        """What our project has of a content, none of its settings touched; None where it is not there."""
+        return erasure.find(self._api, marker, project_id, key)
+
+    def erase_content(self, found: OnServer, key: str) -> None:
+        """Delete what was found of a content."""
+        erasure.erase(self._api, found, key)
 
     @cached_property
     def _sdk(self) -> Any:
