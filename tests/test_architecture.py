@@ -15,7 +15,9 @@ SOURCE = ROOT / "platform" / "goldloop"
 LAYERS: list[set[str]] = [
     {"__main__", "examples"},
     {"cli"},
-    {"workbench", "exchange", "governance"},
+    {"governance"},
+    {"holders"},
+    {"workbench", "exchange"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},
     {"relabeling", "assessment"},
     {"suspicion"},

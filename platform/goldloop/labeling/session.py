@@ -168,7 +168,7 @@ def open_session(
         if requests_of(connection, place, ["asked", "open", "closed"]):
             label_config = with_reason(label_config)
     project = client.ensure_project(
-        f"goldloop:{workspace.identity}/{recipe}",
+        marker_of(workspace, recipe),
         title=config.project or f"goldloop {recipe}",
         label_config=label_config,
         annotators_per_item=config.annotators_per_item,
@@ -180,6 +180,11 @@ def open_session(
         with workspace.engine.begin() as connection:
             server_side.note_project(connection, place, project.id)
     return Session(workspace, place, client, project, access)
+
+
+def marker_of(workspace: Workspace, recipe: str) -> str:
+    """The line by which a recipe's project is known as ours."""
+    return f"goldloop:{workspace.identity}/{recipe}"
 
 
 def access_of(workspace: Workspace) -> Access:
