@@ -82,6 +82,31 @@ def merge_answers(path: Path, paths: Sequence[Path], *, whole: bool) -> int:
     return len(table)
 
 
+def has_answers(path: Path, key: str) -> bool:
+    """Whether a file has an answer about an item."""
+    from pyarrow import compute, parquet
+
+    functions: Any = compute
+    return bool(functions.any(functions.equal(parquet.read_table(path, columns=["key"])["key"], key)).as_py())
+
+
+def answers_without(path: Path, source: Path, key: str) -> int:
+    """Write a file anew without the answers about an item; returns the number of lines left.
+
+    Args:
+        path: of the new file.
+        source: the file.
+        key: the item's.
+    """
+    from pyarrow import compute, parquet
+
+    functions: Any = compute
+    table = parquet.read_table(source)
+    table = table.filter(functions.not_equal(table["key"], key))
+    _write(path, table)
+    return len(table)
+
+
 def _write(path: Path, table: pyarrow.Table) -> None:
     from pyarrow import parquet
 

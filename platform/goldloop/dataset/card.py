@@ -6,14 +6,12 @@ The form is the Hugging Face Hub's, so that a version's folder can be uploaded a
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset.shards import ROW, features_of
 from goldloop.dataset.tally import Tally
-from goldloop.records import Reviewed
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ def dataset_card(
     tally: Tally,
     agreement: Mapping[str, Any],
     dead: Sequence[int] = (),
-    reviewed: Sequence[Reviewed] = (),
+    reviewed: Mapping[str, int] | None = None,
 ) -> str:
     """The card of a version as Markdown with the Hub's metadata.
 
@@ -39,7 +37,7 @@ def dataset_card(
         tally: what its rows and items add up to.
         agreement: `mean`, `items`, `alpha` and what else is known of it.
         dead: numbers of rows in its files that are not in it.
-        reviewed: what came of items that were sent back to annotators.
+        reviewed: what came of items that were sent back to annotators, in counts.
     """
     from jinja2 import Template
 
@@ -54,7 +52,7 @@ def dataset_card(
         agreement=agreement,
         chance_corrected=list(_chance_corrected(agreement)),
         people=[_person(name, facts) for name, facts in agreement.get("annotators", {}).items()],
-        reviewed=sorted(Counter(each.outcome for each in reviewed).items()),
+        reviewed=sorted((reviewed or {}).items()),
         plain=_plain,
     )
     return card.rstrip() + "\n"

@@ -4,7 +4,8 @@
 version shares with the one before was checked then: its certificate is carried on, file by file.
 `verify` does it all again from the bytes and names what is not as it should be; `require` refuses a version
 with any fault. Its `seal` is the SHA-256 of the rest of it in canonical JSON: it tells accidents and edits,
-not someone who makes a whole new version with a certificate of its own.
+not someone who makes a whole new version with a certificate of its own. A `signature` of the same bytes does,
+where `verify` is told whose signatures count.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from goldloop.dataset.digest import canonical
 from goldloop.dataset.inspection import Fault, inspect, inspect_changes
 from goldloop.dataset.layout import new_files
 from goldloop.dataset.manifest import Manifest
+from goldloop.dataset.signing import SigningKey, is_signed
 from goldloop.dataset.tally import Tally
+from goldloop.durable import flush
 from goldloop.errors import CertificateError, GoldloopError
 from goldloop.records import Reviewed
+from goldloop.source_digest import source_digest
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
@@ -34,6 +38,10 @@ DESCRIPTION = "goldloop/version.json"
 _FORMAT = 2
 _SHOWN = 5
 _REMEDY = "Bring the folder back from a copy, or commit again: the same labels make the same version"
+_UNSIGNED = "is not signed"
+_UNTRUSTED = "is signed by a key that is not among the trusted ones"
+_FORGED = "has a wrong signature: it is not of this content by this key"
+_SIGN = "Have it signed with a key of GOLDLOOP_TRUSTED_KEYS: `goldloop sign VERSION`"
 
 
 def certify(
@@ -73,8 +81,10 @@ def certify(
         found = inspect(folder, task, split)
     else:
         found = inspect_changes(folder, task, split, new, changed, tally)
-    if found.digest != digest:
-        found.faults.append(Fault("data", "the rows do not have the digest of the labels"))
+    differs = (
+        [] if found.digest == digest else [Fault("data", "the rows do not have the digest of the labels")]
+    )
+    found.add("the rows that were read back have the digest of the labels", found.rows, differs)
     if found.faults:
         raise CertificateError(
             "the version did not come out as it was meant; nothing of it is kept",
@@ -82,25 +92,61 @@ def certify(
             found=_listed(found.faults),
             remedy="Commit again; if it comes back, check the disk and the recipe's task",
         )
-    facts = tally.facts()
     content = {
         "format": _FORMAT,
         "digest": digest,
         "goldloop": __version__,
+        "source_digest": source_digest(),
         "recipe_digest": recipe_digest,
-        "rows": found.rows,
-        "ledger": {stage: dict(books) for stage, books in balances.items()}
-        | {"commit": facts.pop("outcomes")},
+        "ledger": {stage: dict(books) for stage, books in balances.items()},
         "checks": [asdict(check) for check in found.checks],
-        "annotators": facts["annotators"],
         "agreement": dict(agreement),
-        "provenance": facts["provenance"],
-        "shown_models": facts["shown_models"],
         "reviewed": dict(sorted(Counter(each.outcome for each in reviewed).items())),
-        "files": _digests(folder),
+        "shown": {"interface": task.label_config(), "instructions": task.config.instructions},
     }
-    text = json.dumps({**content, "seal": _seal(content)}, indent=2, ensure_ascii=False)
-    (folder / CERTIFICATE).write_text(text + "\n", encoding="utf-8")
+    _write(folder, _counted(content, tally, folder))
+
+
+def recertify(folder: Path, content: Mapping[str, Any], tally: Tally, key: SigningKey | None) -> None:
+    """Write the certificate of a version that a content was taken out of.
+
+    Args:
+        folder: the version's as it is now.
+        content: what its certificate said before.
+        tally: what it adds up to now.
+        key: signs it.
+    """
+    counted = _counted(content, tally, folder)
+    _write(folder, counted, None if key is None else key.sign(canonical(counted)), key)
+
+
+def sign(folder: Path, key: SigningKey) -> bool:
+    """Sign a version that is there; False if this key has signed it already.
+
+    Its bytes are not looked at: verify it first, or have made it.
+
+    Raises:
+        CertificateError: it has no certificate that could be signed.
+    """
+    content = _certificate(folder)
+    if isinstance(content, Fault):
+        raise _refused(folder, [content])
+    signature = key.sign(canonical(content))
+    if signer_of(folder) == key.public:
+        return False
+    _write(folder, content, signature, key)
+    flush(folder / CERTIFICATE)
+    flush(folder / "goldloop")
+    return True
+
+
+def signer_of(folder: Path) -> str | None:
+    """The public key that has signed a version; None where none has, or not these bytes."""
+    content = _certificate(folder)
+    signature = None if isinstance(content, Fault) else _signature(folder)
+    return (
+        None if signature is None or _signature_fault(content, signature, frozenset()) else signature["key"]
+    )
 
 
 def held_by(folder: Path) -> dict[str, Any] | None:
@@ -115,12 +161,19 @@ def held_by(folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def verify(folder: Path) -> list[Fault]:
-    """What is wrong with a version, from its bytes; empty if nothing is."""
+def verify(folder: Path, trusted: Collection[str] = ()) -> list[Fault]:
+    """What is wrong with a version, from its bytes; empty if nothing is.
+
+    Args:
+        folder: the version's.
+        trusted: public keys of which one must have signed it; with none, it need not be signed.
+    """
     content = _certificate(folder)
     if isinstance(content, Fault):
         return [content]
-    faults = [*_file_faults(folder, content["files"])]
+    wrong = _signature_fault(content, _signature(folder), trusted)
+    faults = [] if wrong is None else [Fault(CERTIFICATE, wrong)]
+    faults += _file_faults(folder, content["files"])
     try:
         fields = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         digest = fields["digest"]
@@ -141,20 +194,71 @@ def figures(folder: Path) -> dict[str, Any]:
     return {} if isinstance(content, Fault) else content
 
 
-def require(folder: Path) -> None:
-    """Let a version through only if it is what its certificate says.
+def require(folder: Path, trusted: Collection[str] = ()) -> None:
+    """Let a version through only if it is what its certificate says, and signed if it must be.
+
+    Args:
+        folder: the version's.
+        trusted: as `verify` takes it.
 
     Raises:
         CertificateError: names the files and rows that are wrong.
     """
-    faults = verify(folder)
+    faults = verify(folder, trusted)
     if faults:
-        raise CertificateError(
-            "the version is not what its certificate says",
-            where=folder,
-            found=_listed(faults),
-            remedy=_REMEDY,
-        )
+        raise _refused(folder, faults)
+
+
+def _refused(folder: Path, faults: Sequence[Fault]) -> CertificateError:
+    is_unsigned = all(fault.problem in (_UNSIGNED, _UNTRUSTED) for fault in faults)
+    return CertificateError(
+        "the version is not what its certificate says"
+        if not is_unsigned
+        else "nobody trusted vouches for it",
+        where=folder,
+        found=_listed(faults),
+        remedy=_SIGN if is_unsigned else _REMEDY,
+    )
+
+
+def _counted(content: Mapping[str, Any], tally: Tally, folder: Path) -> dict[str, Any]:
+    """What a certificate says, with the counts and files of a version as they are now."""
+    facts = tally.facts()
+    return {
+        **content,
+        "rows": tally.rows,
+        "ledger": {**content["ledger"], "commit": facts.pop("outcomes")},
+        **facts,
+        "files": _digests(folder),
+    }
+
+
+def _write(
+    folder: Path, content: Mapping[str, Any], signature: str | None = None, key: SigningKey | None = None
+) -> None:
+    written = {**content, "seal": _seal(content)}
+    if signature is not None and key is not None:
+        written["signature"] = {"algorithm": "Ed25519", "key": key.public, "value": signature}
+    text = json.dumps(written, indent=2, ensure_ascii=False) + "\n"
+    aside = folder / "goldloop" / ".certificate"
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(folder / CERTIFICATE)
+
+
+def _signature(folder: Path) -> Any:
+    return json.loads((folder / CERTIFICATE).read_text(encoding="utf-8")).get("signature")
+
+
+def _signature_fault(content: Mapping[str, Any], signature: Any, trusted: Collection[str]) -> str | None:
+    if signature is None:
+        return _UNSIGNED if trusted else None
+    try:
+        key, value = str(signature["key"]), str(signature["value"])
+    except (TypeError, KeyError):
+        return _FORGED
+    if not is_signed(canonical(content), key, value):
+        return _FORGED
+    return None if not trusted or key in trusted else _UNTRUSTED
 
 
 def _listed(faults: Sequence[Fault]) -> str:
@@ -166,6 +270,7 @@ def _certificate(folder: Path) -> dict[str, Any] | Fault:
     try:
         content = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
         seal = content.pop("seal")
+        content.pop("signature", None)
         fits = seal == _seal(content)
     except FileNotFoundError:
         return Fault(CERTIFICATE, "is missing")

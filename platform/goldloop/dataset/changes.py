@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from goldloop.dataset.digest import canonical, row_digest
-from goldloop.dataset.ledger import NO_ROW, Line, State
+from goldloop.dataset.ledger import Line, State
 from goldloop.dataset.shards import Entry, in_order
 from goldloop.records import Outcome
 from goldloop.tasks.base import Task
@@ -92,7 +92,7 @@ class Told:
             answers={
                 key: self.answers.get(key, {}) for key in lines if key in known or self.answers.get(key)
             },
-            dead=frozenset(each.number for each in before if each.row != NO_ROW),
+            dead=frozenset(each.number for each in before if each.number >= 0),
         )
 
 

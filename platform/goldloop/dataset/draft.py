@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from goldloop.dataset.tally import Tally
 from goldloop.durable import flush, flush_all
 from goldloop.media import MediaStore
 from goldloop.records import Reviewed
+from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -108,14 +110,11 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     version, task, changes = draft.version, draft.task, draft.changes
     manifest = lay_out(aside, draft.before, task, changes, draft.tree, media)
     manifest.save(aside)
-    description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
-    del description["folder"]
-    _write(aside / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     facts = draft.facts
     if facts.reviewed:
         write_reviewed(aside / REVIEWED, facts.reviewed)
-    card = dataset_card(version, task, draft.tally, facts.agreement, manifest.dead, facts.reviewed)
-    _write(aside / "README.md", card)
+    outcomes = Counter(each.outcome for each in facts.reviewed)
+    write_description(aside, version, draft.tally, facts.agreement, manifest, outcomes)
     certify(
         aside,
         task,
@@ -130,6 +129,31 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
         changed={line.key for line in changes.lines},
     )
     flush_all([*_written(aside, draft.before), aside / "goldloop", aside / "data", aside])
+
+
+def write_description(
+    folder: Path,
+    version: Version,
+    tally: Tally,
+    agreement: Mapping[str, Any],
+    manifest: Manifest,
+    reviewed: Mapping[str, int],
+) -> None:
+    """Write what a version says of itself, for programs and for people.
+
+    Args:
+        folder: where.
+        version: what to describe.
+        tally: what its rows and items add up to.
+        agreement: `mean`, `items` and `alpha`.
+        manifest: its files.
+        reviewed: what came of items that were sent back to annotators, in counts.
+    """
+    description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
+    del description["folder"]
+    _write(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    card = dataset_card(version, tasks.create(version.task), tally, agreement, manifest.dead, reviewed)
+    _write(folder / "README.md", card)
 
 
 def _written(aside: Path, before: Path | None) -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from goldloop.dataset.config import Split
 from goldloop.dataset.digest import digest_of_leaves, root, row_digest
-from goldloop.dataset.ledger import NO_ROW, WITH_ROW, Ledger, Line, tree_of
+from goldloop.dataset.ledger import FORGOTTEN, NO_ROW, WITH_ROW, Ledger, Line, tree_of
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.shards import ROW, read_rows
 from goldloop.dataset.splits import split_of
@@ -119,23 +119,35 @@ def inspect(folder: Path, task: Task[Any], split: Split) -> Inspection:
     """
     manifest = Manifest.load(folder)
     rows, unreadable = _rows(folder, task, manifest)
-    leaves = [(row.key, row.digest) for row in rows]
+    lines, ledger_fault = _lines(folder, manifest)
+    # Of what was forgotten the ledger has kept the leaves.
+    stones = [(line.key, line.row) for line in lines if line.outcome == FORGOTTEN and line.row != NO_ROW]
+    leaves = [(row.key, row.digest) for row in rows] + stones
     found = Inspection(digest_of_leaves(task.config.kind, task.classes, leaves), len(rows))
     _check_rows(found, rows, unreadable, folder, manifest, task, split)
+    if ledger_fault is not None:
+        found.add("the ledger can be read", 0, [ledger_fault])
+        return found
+    found.add("every item has exactly one outcome", len(lines), _outcome_faults(lines))
+    labelled = {line.key: line for line in lines if line.outcome in WITH_ROW}
+    faults = _balance_faults(rows, labelled, whole=not unreadable)
+    found.add("labelled and imported items are the rows, each as it was settled", len(labelled), faults)
+    known = [(line.key, line.row) for line in labelled.values()] + stones
+    tree = tree_of(((bytes.fromhex(key), row) for key, row in known), len(known))
+    fits = tree.buckets == Ledger([folder / part.path for part in manifest.ledger]).tree().buckets
+    wrong = [] if fits else [Fault(LEDGER, "has other buckets than its lines make")]
+    found.add("the ledger's buckets are those of its lines", len(lines), wrong)
+    return found
+
+
+def _lines(folder: Path, manifest: Manifest) -> tuple[list[Line], Fault | None]:
+    """The lines of the ledger, and why it cannot be read."""
     try:
         ledger = Ledger([folder / part.path for part in manifest.ledger])
-        lines = list(ledger.lines())
-        found.add("every item has exactly one outcome", len(lines), _outcome_faults(lines))
-        labelled = {line.key: line for line in lines if line.outcome in WITH_ROW}
-        faults = _balance_faults(rows, labelled, whole=not unreadable)
-        found.add("labelled and imported items are the rows, each as it was settled", len(labelled), faults)
-        tree = tree_of(((bytes.fromhex(line.key), line.row) for line in labelled.values()), len(labelled))
-        fits = tree.buckets == ledger.tree().buckets
-        wrong = [] if fits else [Fault(LEDGER, "has other buckets than its lines make")]
-        found.add("the ledger's buckets are those of its lines", len(lines), wrong)
+        ledger.tree()
+        return list(ledger.lines()), None
     except _UNREADABLE as error:
-        found.add("the ledger can be read", 0, [Fault(LEDGER, f"cannot be read: {_plain(error)}")])
-    return found
+        return [], Fault(LEDGER, f"cannot be read: {_plain(error)}")
 
 
 def inspect_changes(
@@ -321,7 +333,7 @@ def _moved_rows(rows: Iterable[Row], split: Split) -> Iterator[Fault]:
 
 def _outcome_faults(lines: Iterable[Line]) -> Iterator[Fault]:
     for line in lines:
-        if (line.outcome in WITH_ROW) != (line.row != NO_ROW):
+        if line.outcome != FORGOTTEN and (line.outcome in WITH_ROW) != (line.row != NO_ROW):
             yield Fault(
                 LEDGER,
                 f"item {line.key} is {line.outcome}, and has {'no' if line.row == NO_ROW else 'a'} row",

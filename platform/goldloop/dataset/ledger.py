@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 NO_ROW = bytes(32)
 WITH_ROW = frozenset({"labelled", "imported"})
 """The outcomes of items that have a row."""
+FORGOTTEN = "forgotten"
+"""The outcome of an item that was erased: it may have a leaf in the digest, which stays, but no row."""
+LEDGER_SUFFIX = ".arrow"
 
 _KEY = 32
 
@@ -119,6 +122,15 @@ class Ledger:
     def table(self) -> pyarrow.Table:
         """Every item's line as columns, in the order of the keys."""
         return last_words([file.table for file in self._files])
+
+    def forgotten(self) -> list[str]:
+        """The keys of the items that were erased."""
+        from pyarrow import compute
+
+        functions: Any = compute
+        table = self.table()
+        keys = table.filter(functions.equal(table["outcome"].cast("string"), FORGOTTEN))["key"].to_pylist()
+        return [key.hex() for key in keys]
 
     def tree(self) -> Tree:
         """The buckets as the files have them."""
@@ -254,6 +266,34 @@ def merge_ledger(path: Path, paths: Sequence[Path], *, whole: bool) -> int:
     return len(table)
 
 
+def ledger_without(path: Path, source: Path, key: str) -> int:
+    """Write a file anew in which an item is `forgotten`: no reason, no row but its leaf; returns its lines.
+
+    Args:
+        path: of the new file.
+        source: the file, which has a line on the item.
+        key: the item's.
+    """
+    import pyarrow
+
+    file = _File(source)
+    place = file.place(bytes.fromhex(key))
+    line = file.line(place)
+    told = {
+        "key": bytes.fromhex(key), "outcome": FORGOTTEN, "reason": line.split or "", "split": None,
+        "row": line.row, "number": -1, "mark": 0,
+    }  # fmt: skip
+    # As plain texts: a dictionary would keep the reason that nothing refers to any more.
+    plain = pyarrow.schema(
+        [(name, _plain_type(kind)) for name, kind in zip(_schema().names, _schema().types, strict=True)]
+    )
+    table = file.table.cast(plain)
+    stone = pyarrow.Table.from_pylist([told], schema=plain)
+    table = pyarrow.concat_tables([table.slice(0, place), stone, table.slice(place + 1)])
+    write_table(path, table, Tree(file.digits, b"", dict(file.buckets())))
+    return len(table)
+
+
 def write_lines(path: Path, lines: Iterable[Line], tree: Tree) -> int:
     """Write lines as one file, with the buckets that they changed; returns how many there are."""
     import pyarrow
@@ -276,6 +316,12 @@ def write_table(path: Path, table: pyarrow.Table, tree: Tree) -> None:
     metadata = {"digits": str(tree.digits), "buckets": base64.b64encode(told).decode()}
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, _schema()) as writer:
         writer.write_batch(batch, custom_metadata=metadata)
+
+
+def _plain_type(kind: pyarrow.DataType) -> pyarrow.DataType:
+    import pyarrow
+
+    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
 
 
 def _schema() -> pyarrow.Schema:

@@ -61,6 +61,8 @@ class Ground:
         if self.description["task"]["kind"] != task.config.kind:
             return False
         shards = [part for parts in self.manifest.shards.values() for part in parts]
+        if not shards:
+            return False
         smallest = min(shards, key=lambda part: part.bytes)
         return bool(parquet.read_schema(self.folder / smallest.path).equals(schema_of(task)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,3 +34,32 @@ def write_reviewed(path: Path, reviewed: Sequence[Reviewed]) -> None:
     schema = pyarrow.schema([*fields, ("reviewers", pyarrow.list_(pyarrow.string()))])
     parquet.write_table(pyarrow.Table.from_pylist(lines, schema=schema), path, compression="zstd")
     flush(path)
+
+
+def has_reviewed(path: Path, key: str) -> bool:
+    """Whether a version's file of reviews, which need not be there, tells of an item."""
+    from pyarrow import parquet
+
+    return path.exists() and key in parquet.read_table(path, columns=["key"])["key"].to_pylist()
+
+
+def reviewed_without(path: Path, source: Path, key: str) -> None:
+    """Write a file of reviews anew without an item.
+
+    Args:
+        path: of the new file.
+        source: the file.
+        key: the item's.
+    """
+    from pyarrow import parquet
+
+    table = parquet.read_table(source)
+    kept = [place for place, each in enumerate(table["key"].to_pylist()) if each != key]
+    parquet.write_table(table.take(kept), path, compression="zstd")
+
+
+def reviewed_outcomes(path: Path) -> Counter[str]:
+    """How many items came back with which outcome."""
+    from pyarrow import parquet
+
+    return Counter(parquet.read_table(path, columns=["outcome"])["outcome"].to_pylist() if path.exists() else ())

@@ -168,6 +168,30 @@ def numbers_of(path: Path, part: Part) -> Sequence[int]:
     return found
 
 
+def numbers_of_key(path: Path, key: str) -> list[int]:
+    """The numbers of a shard's rows about one content, dead ones among them."""
+    from pyarrow import compute, parquet
+
+    functions: Any = compute
+    found: list[int] = []
+    with parquet.ParquetFile(path) as file:
+        for group in _groups_about(file.metadata, key):
+            table = file.read_row_group(group, columns=["key", ROW])
+            found += table.filter(functions.equal(table["key"], key))[ROW].to_pylist()
+    return found
+
+
+def _groups_about(metadata: Any, key: str) -> Iterator[int]:
+    """The row groups between whose first and last key one is."""
+    column = next(
+        place for place in range(metadata.num_columns) if metadata.schema.column(place).path == "key"
+    )
+    for group in range(metadata.num_row_groups):
+        told = metadata.row_group(group).column(column).statistics
+        if told is None or not told.has_min_max or told.min <= key <= told.max:
+            yield group
+
+
 def rows_numbered(
     folder: Path, parts: Iterable[Part], numbers: Iterable[int], columns: Sequence[str]
 ) -> list[dict[str, Any]]:

@@ -236,6 +236,8 @@ def amend(
     settled += outcomes
     check_some([*(outcome.subject for outcome in settled), *removed], items.keys() | set(removed))
     told = Told.of(task, entries, settled, answers or {})
+    # What was forgotten is in the version before by its tombstone alone, and in none after it.
+    removed = [*removed, *ground.ledger.forgotten()]
     known = ground.ledger.find([*told.lines, *removed])
     found = told.since(known, removed, ground.manifest.next)
     old = [known[line.key] for line in found.lines if line.key in known]
@@ -363,6 +365,24 @@ def versions(root: Path, name: str) -> list[Version]:
 def names(root: Path) -> list[str]:
     """Names that have versions."""
     return sorted(path.parent.name for path in root.glob(f"*/{history.LOG}"))
+
+
+def version_in(folder: Path) -> Version:
+    """The version that lies in a folder.
+
+    Raises:
+        VersionError: it cannot be read.
+    """
+    try:
+        digest = str(json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VersionError(
+            "the version cannot be read",
+            where=folder / DESCRIPTION,
+            found=str(error),
+            remedy="Bring the folder back from a copy, or delete it",
+        ) from error
+    return _read(folder.parent, digest)
 
 
 def _described(

@@ -26,7 +26,7 @@ _FORGOTTEN = "forgotten"
 
 
 class Catalog(Holder):
-    """Every row of every table that is about the content, but for its tombstone; the books tell it as `forgotten`."""
+    """Every row that is about the content, but for its tombstone; the books tell it as `forgotten`."""
 
     kind = "catalog"
 

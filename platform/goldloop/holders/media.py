@@ -1,4 +1,4 @@
-"""Images in the workspace, by content: the original, what browsers are shown, and what killed writers left."""
+"""Images in the workspace: the original, what browsers are shown, and what killed writers left."""
 
 from __future__ import annotations
 
