@@ -50,6 +50,7 @@ _HOMES = {
     "serve": "goldloop.workbench",
     "audit": "goldloop.governance",
     "keys": "goldloop.governance",
+    "sign": "goldloop.governance",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from goldloop import wiring
+from goldloop.acts import recorded
 from goldloop.audit_log.chain import Entry, Head
-from goldloop.errors import WorkspaceError
+from goldloop.errors import SigningError, WorkspaceError
+from goldloop.workbench import show
 from goldloop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from goldloop.dataset.version import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +113,34 @@ def keys(new: Path | None = None, workspace: Workspace | None = None) -> Keys:
     Raises:
         SigningError: a key cannot be read or made.
     """
-    from goldloop.dataset.signing import new_key, signing_key, trusted_keys
+    from goldloop.dataset.signing import new_key, trusted_keys
 
-    environment = (workspace or Workspace.open()).environment
-    trusted = tuple(sorted(trusted_keys(environment.trusted_keys)))
-    if new is not None:
-        return Keys(new_key(new).public, trusted)
-    secret = environment.signing_key
-    key = signing_key(None if secret is None else secret.get_secret_value())
+    workspace = workspace or Workspace.open()
+    trusted = tuple(sorted(trusted_keys(workspace.environment.trusted_keys)))
+    key = wiring.signing_key(workspace) if new is None else new_key(new)
     return Keys(None if key is None else key.public, trusted)
+
+
+@recorded
+def sign(reference: str, workspace: Workspace | None = None) -> Version:
+    """Vouch for a version that holds with the signing key; one that it has signed stays as it is.
+
+    Raises:
+        VersionError: there is no such version, or it does not prove what it claims.
+        SigningError: there is no signing key.
+    """
+    from goldloop.dataset import certificate
+
+    workspace = workspace or Workspace.open()
+    key = wiring.signing_key(workspace)
+    if key is None:
+        raise SigningError(
+            "there is no key to sign with",
+            where="GOLDLOOP_SIGNING_KEY",
+            remedy="Make one with `goldloop keys --new FILE`, and set the variable to the file",
+        )
+    version = show(reference, workspace)
+    with workspace.lock(version.name):
+        certificate.require(version.folder)
+        certificate.sign(version.folder, key)
+    return version

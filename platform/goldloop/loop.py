@@ -17,7 +17,7 @@ from goldloop import wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side, stages
 from goldloop.catalog.content import item_states, items_of
-from goldloop.catalog.ledger import Balance, balance, write_books
+from goldloop.catalog.ledger import Balance, balance, by_source, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
 from goldloop.connectors import connectors
 from goldloop.connectors._intake import Intake, fingerprint
@@ -176,13 +176,15 @@ def commit(
 
     Raises:
         VersionError: nothing is labelled yet, or it cannot be written; no version is then listed.
-        LedgerError: an item has no outcome, or two.
+        LedgerError: an item has no outcome, or two; or a source gave more than is accounted for.
+        SigningError: GOLDLOOP_SIGNING_KEY is no key.
     """
+    from goldloop.dataset import certificate
     from goldloop.dataset import version as versions
     from goldloop.quality.consensus import settle
 
     workspace = workspace or Workspace.open()
-    task = tasks.create(recipe.task)
+    task, signing = tasks.create(recipe.task), wiring.signing_key(workspace)
     with workspace.lock(recipe.name):
         progress.say("commit: settling annotations")
         with workspace.engine.connect() as connection:
@@ -193,8 +195,10 @@ def commit(
             balances = {
                 stage: balance(connection, recipe.name, stage) for stage in ("pull", "push", "collect")
             }
+            sources = by_source(connection, recipe.name)
         wanted = {act.key for act in annotations} | {key for key in items if states[key] == "current"}
         items = {key: item for key, item in items.items() if key in wanted}
+        accounts = wiring.account_for(recipe.name, sources, items, states)
         need = recipe.labeling.annotators_per_item
         acts = (act for act in annotations if act.key in items)
         policy, reviewer = wiring.consensus(recipe, workspace)
@@ -210,13 +214,15 @@ def commit(
             workspace.media,
             recipe.dataset,
             outcomes=settled.outcomes,
-            balances={stage: books.outcomes for stage, books in balances.items()},
+            balances={**{stage: books.outcomes for stage, books in balances.items()}, **accounts},
             recipe_digest=recipe.digest(),
             message=message,
             agreement=settled.agreement.facts(),
             answers=settled.answers,
             reviewed=settled.reviewed,
         )
+        if signing is not None:
+            certificate.sign(version.folder, signing)
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)
     progress.say(f"commit: {version.ref}; {books}")
@@ -248,8 +254,6 @@ def train(
         CertificateError: the version does not prove what it claims.
         TrainingError: the recipe has no `training:`, or the run cannot go on.
     """
-    from goldloop.dataset import certificate
-
     workspace = workspace or Workspace.open()
     if recipe.training is None:
         raise TrainingError(
@@ -263,7 +267,7 @@ def train(
     if not wiring.is_main_process():
         return wiring.fit(*job, {}, lambda event: None, profile=profile)
     with workspace.lock(recipe.name):
-        certificate.require(version.folder)
+        wiring.require(workspace, version)
         facts = {"name": recipe.name, "run": run_id, "version": version.ref, "recipe": wiring.fields(recipe)}
         progress.say(f"train: run {run_id} on {version.ref}")
         with (
@@ -311,7 +315,6 @@ def evaluate(
         ModelError: no such model, or nothing in the split that it could be judged by.
         VersionError: no such version, or one that does not prove what it claims.
     """
-    from goldloop.dataset import certificate
     from goldloop.evaluation import report as reports
 
     workspace = workspace or Workspace.open()
@@ -321,7 +324,7 @@ def evaluate(
         folder = wiring.report_folder(workspace, entry, version.ref, split)
         if (folder / "report.json").exists():
             return reports.Report.load(folder)
-        certificate.require(version.folder)
+        wiring.require(workspace, version)
         progress.say(f"evaluate: {entry.ref} on {version.ref} {split}")
         predictor = wiring.predictor(workspace, entry)
         report = reports.evaluate(

@@ -58,8 +58,6 @@ def tune(
         VersionError: there is none yet, or it does not prove what it claims.
         TrainingError: no `training:`, no validation split, or no trial that came to its end.
     """
-    from goldloop.dataset import certificate
-
     workspace, progress = workspace or Workspace.open(), progress or Silent()
     if recipe.training is None:
         raise TrainingError(
@@ -80,7 +78,7 @@ def tune(
             remedy="Give `validation` a share in `dataset.split`, or label more items, and commit again",
         )
     with workspace.lock(recipe.name):
-        certificate.require(version.folder)
+        wiring.require(workspace, version)
         return _Search(recipe, recipe.training, workspace, version, progress).go()
 
 

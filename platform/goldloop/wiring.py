@@ -6,6 +6,7 @@ Slow packages (mlflow, torch, the SDK) are imported by the function that needs t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
-from goldloop.errors import ModelError
+from goldloop.catalog.ledger import Balance
+from goldloop.errors import LedgerError, ModelError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Item
@@ -23,6 +25,7 @@ from goldloop.tasks.base import SettlementPolicy, Task
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
+    from goldloop.dataset.signing import SigningKey
     from goldloop.dataset.version import Version
     from goldloop.inference import Predictor
     from goldloop.labeling.preannotate import Suggest
@@ -93,6 +96,59 @@ def version_of(workspace: Workspace, name: str, version: Version | str | None) -
         digest = "latest" if version is None else version.rpartition("@")[2]
         return versions.load(workspace.versions, name, digest)
     return version
+
+
+def require(workspace: Workspace, version: Version) -> None:
+    """Let a version through only if it is what its certificate says, and signed by whom it must be.
+
+    Raises:
+        CertificateError: it does not prove what it claims; names the files and rows that are wrong.
+        SigningError: GOLDLOOP_TRUSTED_KEYS names something that is no key.
+    """
+    from goldloop.dataset import certificate
+    from goldloop.dataset.signing import trusted_keys
+
+    certificate.require(version.folder, trusted_keys(workspace.environment.trusted_keys))
+
+
+def signing_key(workspace: Workspace) -> SigningKey | None:
+    """The key that certificates are signed with here, if there is one.
+
+    Raises:
+        SigningError: GOLDLOOP_SIGNING_KEY gives something else.
+    """
+    from goldloop.dataset.signing import signing_key
+
+    secret = workspace.environment.signing_key
+    return signing_key(None if secret is None else secret.get_secret_value())
+
+
+def account_for(
+    recipe: str, sources: Mapping[str, Balance], items: Mapping[str, Item], states: Mapping[str, str]
+) -> dict[str, Mapping[str, int]]:
+    """The books of each source for a version, once every content that it gave is among the items.
+
+    Args:
+        recipe: the recipe's name.
+        sources: what the last pull made of the addresses of each.
+        items: all that a commit considers, by key.
+        states: key -> `current`, `gone` or `superseded`.
+
+    Raises:
+        LedgerError: a source gave more, or less.
+    """
+    considered = Counter(item.source for key, item in items.items() if states[key] == "current")
+    for source in sources.keys() | considered.keys():
+        pulled = sources[source].outcomes.get("pulled", 0) if source in sources else 0
+        if pulled != considered[source]:
+            raise LedgerError(
+                "a commit does not account for every content of a source",
+                where=f"{recipe}, source {source}",
+                found=f"{considered[source]} items",
+                expected=f"{pulled} that were pulled",
+                remedy="Run `goldloop pull` again; if it stays so, this is a fault of goldloop itself",
+            )
+    return {f"pull {source}": books.outcomes for source, books in sources.items()}
 
 
 def champion_of(workspace: Workspace, name: str | None) -> ModelVersion:

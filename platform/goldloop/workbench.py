@@ -5,7 +5,7 @@ A function for each command of the same name; those of the loop itself are in `l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,15 +97,24 @@ def show(reference: str, workspace: Workspace | None = None) -> Version:
     return version.load((workspace or Workspace.open()).versions, name, digest or "latest")
 
 
-def verify(reference: str, workspace: Workspace | None = None) -> list[Fault]:
+def verify(reference: str, *, keys: Collection[str] = (), workspace: Workspace | None = None) -> list[Fault]:
     """What is wrong with a version, recomputed from its bytes; empty if nothing is.
+
+    Args:
+        reference: `NAME` (the latest) or `NAME@DIGEST`.
+        keys: public keys of which one must have signed it; by default those of GOLDLOOP_TRUSTED_KEYS.
+        workspace: where.
 
     Raises:
         VersionError: there is no such version.
+        SigningError: one of the keys is none.
     """
     from goldloop.dataset import certificate
+    from goldloop.dataset.signing import trusted_keys
 
-    return certificate.verify(show(reference, workspace).folder)
+    workspace = workspace or Workspace.open()
+    trusted = trusted_keys(" ".join(keys) if keys else workspace.environment.trusted_keys)
+    return certificate.verify(show(reference, workspace).folder, trusted)
 
 
 def models(name: str | None = None, workspace: Workspace | None = None) -> list[ModelVersion]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
@@ -103,6 +104,26 @@ def balance(connection: Connection, recipe: str, stage: str) -> Balance:
     )
     outcomes = {outcome: int(count) for outcome, count in rows}
     return Balance(stage, sum(outcomes.values()), outcomes)
+
+
+def by_source(connection: Connection, recipe: str) -> dict[str, Balance]:
+    """Source -> what the last pull made of its addresses."""
+    subject = ledger.c.subject
+    if connection.dialect.name == "postgresql":
+        source: Any = func.split_part(subject, " ", 1)
+    else:
+        source = func.substr(subject, 1, func.instr(subject, " ") - 1)
+    rows = connection.execute(
+        select(source, ledger.c.outcome, func.count())
+        .where(ledger.c.recipe == recipe, ledger.c.stage == "pull")
+        .group_by(source, ledger.c.outcome)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for name, outcome, count in rows:
+        found.setdefault(name, {})[outcome] = int(count)
+    return {
+        name: Balance("pull", sum(outcomes.values()), outcomes) for name, outcomes in sorted(found.items())
+    }
 
 
 def entries(

@@ -201,16 +201,30 @@ def _show_annotators(annotators: Mapping[str, Mapping[str, Any]]) -> None:
     show_table(("annotator", "answers", "skips", "like the others", "like the labels", "per task"), rows)
 
 
-def verify(version: str = VERSION, as_json: bool = AS_JSON) -> None:
+def verify(
+    version: str = VERSION,
+    key: list[str] = typer.Option(
+        None,
+        help="A public key, or a file of them, of which one must have signed it; by default "
+        "GOLDLOOP_TRUSTED_KEYS.",
+        show_default=False,
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
     """Recompute a version's digest and certificate from its bytes."""
     from goldloop import workbench
+    from goldloop.dataset.certificate import signer_of
 
     loaded = workbench.show(version)
-    faults = workbench.verify(version)
+    faults = workbench.verify(version, keys=key or ())
+    signer = signer_of(loaded.folder)
     if as_json:
-        show_json({"version": loaded.ref, "faults": [str(fault) for fault in faults]})
+        told = {"version": loaded.ref, "signed by": signer, "faults": [str(fault) for fault in faults]}
+        show_json(told)
     elif not faults:
-        typer.echo(f"{loaded.ref} is what its certificate says")
+        typer.echo(
+            f"{loaded.ref} is what its certificate says, {f'signed by {signer}' if signer else 'unsigned'}"
+        )
     else:
         for fault in faults:
             typer.echo(f"{loaded.ref}: {fault}", err=True)

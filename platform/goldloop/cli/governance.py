@@ -1,4 +1,4 @@
-"""Accountability: `audit | keys`."""
+"""Accountability: `audit | keys | sign`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import typer
 
+from goldloop.cli.data import VERSION
 from goldloop.cli.display import AS_JSON, show_facts, show_json, show_table
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (audit, keys):
+    for command in (audit, keys, sign):
         app.command()(command)
 
 
@@ -77,6 +78,19 @@ def keys(
             "trusts": ", ".join(found.trusted) or "anyone: set GOLDLOOP_TRUSTED_KEYS to public keys",
         }
     )
+
+
+def sign(version: str = VERSION, as_json: bool = AS_JSON) -> None:
+    """Vouch for a version with the key of GOLDLOOP_SIGNING_KEY, once it has been verified."""
+    from goldloop import governance
+    from goldloop.dataset.certificate import signer_of
+
+    signed = governance.sign(version)
+    facts = {"version": signed.ref, "signed by": signer_of(signed.folder)}
+    if as_json:
+        show_json(facts)
+    else:
+        show_facts(facts)
 
 
 def _short(facts: Mapping[str, Any]) -> str:
