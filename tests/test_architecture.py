@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
     {"workspace"},
     {"audit_log"},
     {"media", "catalog", "plugins", "progress", "pages"},
+    {"export_records"},
     {"durable"},
     {"records", "settings", "source_digest", "sqlite_files"},
     {"errors"},

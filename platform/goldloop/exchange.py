@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from goldloop import loop
+from goldloop import export_records, loop
 from goldloop.acts import recorded
 from goldloop.blank_recipe import write as write_recipe
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import entries
-from goldloop.errors import LossRefused, RecipeError, VersionError
+from goldloop.errors import GoldloopError, LossRefused, RecipeError, VersionError
+from goldloop.export_records import ExportRecord
 from goldloop.formats import formats
 from goldloop.formats.base import Format, Sample
 from goldloop.media import EXTENSIONS
@@ -169,16 +171,17 @@ def export(
     """
     from goldloop.dataset import version as versions
 
-    folder = Path(folder)
+    folder, workspace = Path(folder), workspace or Workspace.open()
     name, _, digest = version.partition("@")
-    found = versions.load((workspace or Workspace.open()).versions, name, digest or "latest")
+    found = versions.load(workspace.versions, name, digest or "latest")
     rows = _Rows(found, split)
     counts = {each: found.counts.get(each, 0) for each in rows.splits if found.counts.get(each, 0)}
     if not counts:
         raise VersionError(
             "nothing is in the split", where=f"{found.ref} {split}", expected=", ".join(found.counts)
         )
-    form: Format = formats.create(_section(format, options))
+    section = _section(format, options)
+    form: Format = formats.create(section)
     task = tasks.create(found.task)
     losses = form.losses(task, rows) if form.holds(task.config.kind) else []
     if losses and not allow_loss:
@@ -186,8 +189,48 @@ def export(
     for loss in losses:
         progress.say(f"export: {format} cannot hold {loss}")
     progress.say(f"export: {found.ref} as {format} to {folder}")
-    form.write(folder, task, rows)
+    record = export_records.begin(workspace.exports, name, found.digest, section, split, folder)
+    try:
+        form.write(folder, task, rows)
+    except GoldloopError:
+        export_records.drop(workspace.exports, record)
+        raise
+    export_records.finish(workspace.exports, record)
     return Exported(found.ref, format, folder, counts, tuple(losses))
+
+
+def export_again(record: ExportRecord, key: str, workspace: Workspace) -> None:
+    """Bring an export to what its version says, once a content has been taken out of that.
+
+    Files that others have put into its folder stay. Killed and called again, it ends what it began.
+
+    Args:
+        record: which export.
+        key: of the content.
+        workspace: where.
+    """
+    from goldloop.dataset import version as versions
+
+    folder = Path(record.folder)
+    former = record.paths()
+    present: set[str] = set()
+    if former:
+        found = versions.load(workspace.versions, record.name, record.digest)
+        rows = _Rows(found, record.split)
+        aside = folder.with_name(f".{folder.name}.forgetting")
+        shutil.rmtree(aside, ignore_errors=True)
+        if any(found.counts.get(each, 0) for each in rows.splits):
+            formats.create(record.section).write(aside, tasks.create(found.task), rows)
+            present = set(export_records.files_in(aside))
+        for path in sorted(present):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (aside / path).replace(folder / path)
+        for path in sorted(former - present):
+            (folder / path).unlink(missing_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+    forgotten = (*(each for each in record.forgotten if each != key), key)
+    files = tuple(sorted(present))
+    export_records.save(workspace.exports, replace(record, files=files, forgotten=forgotten))
 
 
 def _refused(reference: str, form: str, losses: list[str]) -> LossRefused:

@@ -7,6 +7,7 @@
   runs/NAME/        training runs: checkpoints, model, report
   label-studio/     the embedded Label Studio's own data, secrets (0600), log
   mlflow.db, mlflow/  runs and registered models, unless MLFLOW_TRACKING_URI names a server
+  exports/          which versions were exported to where
   audit/            who did what, in lines that are chained
   locks/            one file per recipe; held by the operating system, so a killed process frees it
 """
@@ -130,6 +131,11 @@ class Workspace:
     def cache(self) -> Path:
         """What can be made again: prepared images and texts."""
         return self.root / "cache"
+
+    @property
+    def exports(self) -> Path:
+        """Which versions were exported to where."""
+        return self.root / "exports"
 
     @property
     def label_studio(self) -> Path:
