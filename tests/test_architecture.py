@@ -15,7 +15,8 @@ SOURCE = ROOT / "platform" / "goldloop"
 LAYERS: list[set[str]] = [
     {"__main__", "examples"},
     {"cli"},
-    {"governance"},
+    {"governance", "erasure"},
+    {"tracing"},
     {"holders"},
     {"workbench", "exchange"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},

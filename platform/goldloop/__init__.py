@@ -51,6 +51,8 @@ _HOMES = {
     "audit": "goldloop.governance",
     "keys": "goldloop.governance",
     "sign": "goldloop.governance",
+    "lineage": "goldloop.governance",
+    "forget": "goldloop.erasure",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from goldloop import durable
+from goldloop import durable, wiring
 from goldloop.catalog.content import items_of
 from goldloop.errors import GoldloopError, TrainingError, VersionError
 from goldloop.progress import Progress, Silent
@@ -53,13 +53,12 @@ def quality_(
     Raises:
         VersionError: there is no such version, or it does not prove what it claims.
     """
-    from goldloop.dataset import certificate
     from goldloop.quality.page import quality_page
 
     workspace, progress = workspace or Workspace.open(), progress or Silent()
     version, training = subject(target, workspace)
     with workspace.lock(version.name):
-        certificate.require(version.folder)
+        wiring.require(workspace, version)
         rows = Rows(version)
         look = _Look(workspace, progress, rows, training)
         progress.say(f"quality: {version.ref}")

@@ -1,4 +1,4 @@
-"""Who did what, and who vouches for it: the audit log and the keys of certificates."""
+"""Who did what, who vouches for it, and what came from what: audit, keys, signatures, lineage."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
+    from goldloop.tracing.nodes import Lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +145,54 @@ def sign(reference: str, workspace: Workspace | None = None) -> Version:
         certificate.require(version.folder)
         certificate.sign(version.folder, key)
     return version
+
+
+def lineage(
+    what: str, *, item: str | None = None, most: int = 5, workspace: Workspace | None = None
+) -> Lineage:
+    """What something came from, down to annotators' acts and source bytes; and what came from it.
+
+    Args:
+        what: a model (a prediction tells its own), a version, a run; or an item, by its key or the
+        beginning of
+            it, by an address in a source, or by a file of the same content.
+        item: of a model, a version or a run: tell of this item alone.
+        most: so many items of it at most.
+        workspace: where.
+
+    Raises:
+        WorkspaceError: nothing is called so.
+        VersionError: a version that has to be looked into cannot be read.
+    """
+    from goldloop.tracing import items, made
+    from goldloop.tracing.nodes import Lineage, Node
+    from goldloop.tracing.subject import subject_of
+
+    workspace = workspace or Workspace.open()
+    subject = subject_of(workspace, what)
+    if subject.kind == "item":
+        key = subject.name
+        return Lineage(Node("item", key), items.origins(workspace, key), items.uses(workspace, key))
+    only = None if item is None else subject_of(workspace, item).name
+    if subject.kind == "version":
+        version = show(subject.name, workspace)
+        back = made.version_origins(workspace, version, only, most)
+        return Lineage(Node("version", version.ref), back, made.version_uses(workspace, version))
+    if subject.kind == "run":
+        name, _, run = subject.name.partition("/")
+        back = made.run_origins(workspace, name, run, only, most)
+        return Lineage(Node("run", run), back, made.run_uses(workspace, name, run))
+    model = wiring.registry(workspace).find(subject.name)
+    run_node = made.run_node(workspace, model.name, model.run, only, most)
+    facts = {"aliases": list(model.aliases), "registered_at": model.created_at}
+    return Lineage(Node("model", model.ref, facts), (run_node,), made.model_uses(workspace, model))
+
+
+def openlineage(found: Lineage, workspace: Workspace | None = None) -> list[dict[str, Any]]:
+    """A lineage as OpenLineage events, as JSON."""
+    from datetime import UTC, datetime
+
+    from goldloop.tracing.openlineage import events
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return events(found, (workspace or Workspace.open()).identity, now)

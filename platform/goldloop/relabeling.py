@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from goldloop import loop, wiring
+from goldloop.acts import recorded
 from goldloop.catalog import reopened, server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import Balance, write_books
@@ -45,6 +46,7 @@ class Relabelled:
     address: str
 
 
+@recorded
 def relabel(
     recipe: Recipe,
     workspace: Workspace | None = None,

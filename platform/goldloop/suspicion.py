@@ -206,7 +206,7 @@ class Search:
                 remedy="Leave `--way` out, or say `--way training`",
             )
         fields = training.model_dump(mode="json", by_alias=True)
-        made_of = [version.digest, self.way, fields, folds, seed, __version__]
+        made_of = [*wiring.data_of(version), self.way, fields, folds, seed, __version__]
         self.folder = workspace.runs / version.name / f"suspects-{digest_of(made_of)[:12]}"
 
     def _usual_way(self) -> Literal["embeddings", "training"]:
@@ -215,7 +215,6 @@ class Search:
 
     def go(self) -> Suspects:
         """The outcome, as it is kept or found now."""
-        from goldloop.dataset import certificate
         from goldloop.quality.page import suspects_page
 
         path = self.folder / RESULT
@@ -223,7 +222,7 @@ class Search:
             self.progress.say(f"suspects: found before, in {self.folder}")
             kept = Suspects.of_facts(json.loads(path.read_text(encoding="utf-8")))
             return replace(kept, page=str(self.folder / PAGE))
-        certificate.require(self.version.folder)
+        wiring.require(self.workspace, self.version)
         self._check()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.progress.say(f"suspects: {self.version.ref}, judged by {self.described}, {self.count} folds")

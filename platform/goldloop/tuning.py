@@ -105,7 +105,7 @@ class _Search:
         self.space = Space(self.config.space or default_space(training), fields)
         drawn_by = self.config.model_dump(mode="json", exclude={"trials", "timeout", "space"})
         spaces = {name: str(values) for name, values in self.space.values.items()}
-        made_of = [version.digest, fields, drawn_by, spaces, __version__]
+        made_of = [*wiring.data_of(version), fields, drawn_by, spaces, __version__]
         self.id = f"tuning-{digest_of(made_of)[:12]}"
         self.folder = workspace.runs / version.name / self.id
         self.book: Book = Book(

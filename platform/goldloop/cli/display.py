@@ -148,3 +148,40 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         sys.stdout.write(f"{name:<{width}}  {value}\n")
+
+
+def show_tree(subject: Any, branches: Mapping[str, Sequence[Any]]) -> None:
+    """A thing and what hangs on it, branch by branch; each node has a kind, a name, facts and nodes."""
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def told(node: Any) -> Text:
+        facts = ", ".join(f"{name} {value}" for name, value in _plain_facts(node.facts).items())
+        text = Text.assemble((f"{node.kind} ", "cyan"), (node.name, "bold"))
+        return text.append(f"  {facts}", "dim") if facts else text
+
+    def grow(tree: Tree, nodes: Sequence[Any]) -> None:
+        for node in nodes:
+            grow(tree.add(told(node)), node.nodes)
+
+    tree = Tree(told(subject))
+    for name, nodes in branches.items():
+        branch = tree.add(name)
+        grow(branch, nodes)
+        if not nodes:
+            branch.add("nothing")
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(tree)
+
+
+def _plain_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts in words; what is unknown, and lists of packages and the like, are left to `--json`."""
+    found = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and len(value) <= len(("train", "validation", "test", "forgotten")):
+            value = " ".join(f"{word}:{part}" for word, part in value.items())
+        elif isinstance(value, list | tuple):
+            value = " ".join(map(str, value))
+        if value not in (None, "") and not isinstance(value, Mapping):
+            found[name.replace("_", " ")] = str(value)
+    return found

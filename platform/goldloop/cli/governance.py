@@ -1,4 +1,4 @@
-"""Accountability: `audit | keys | sign`."""
+"""Accountability: `audit | lineage | forget | keys | sign`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import typer
 
 from goldloop.cli.data import VERSION
-from goldloop.cli.display import AS_JSON, show_facts, show_json, show_table
+from goldloop.cli.display import AS_JSON, progress, show_facts, show_json, show_table, show_tree
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (audit, keys, sign):
+    for command in (audit, lineage, forget, keys, sign):
         app.command()(command)
 
 
@@ -91,6 +91,78 @@ def sign(version: str = VERSION, as_json: bool = AS_JSON) -> None:
         show_json(facts)
     else:
         show_facts(facts)
+
+
+def lineage(
+    what: str = typer.Argument(
+        ...,
+        help="A model, a version NAME@DIGEST, a run; or an item: its key, its address, or a file of it.",
+        show_default=False,
+    ),
+    item: str = typer.Option(None, help="Of a model, version or run: tell of this item.", show_default=False),
+    items: int = typer.Option(5, "--items", min=0, help="Of a model, version or run: tell of so many items."),
+    openlineage: bool = typer.Option(False, "--openlineage", help="Print it as OpenLineage events."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """What something came from, down to annotators' acts and source bytes; and what came from it."""
+    from goldloop import governance
+
+    found = governance.lineage(what, item=item, most=items)
+    if openlineage:
+        show_json(governance.openlineage(found))
+    elif as_json:
+        show_json(found.facts())
+    else:
+        show_tree(found.subject, {"came from": found.back, "led to": found.forward})
+
+
+def forget(
+    key: str = typer.Argument(
+        None, help="The whole key of the content; without one, what was forgotten so far.", show_default=False
+    ),
+    reason: str = typer.Option("", help="Why; kept with the tombstone, so let it name nobody."),
+    apply: bool = typer.Option(False, "--apply", help="Erase it; without, only tell what would go."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Erase a content from versions, caches, exports, catalog and Label Studio; tell what to retrain."""
+    from goldloop import erasure
+
+    if key is None:
+        _show_tombstones(as_json)
+        return
+    told = erasure.forget(key, reason=reason, apply=apply, progress=progress())
+    if as_json:
+        show_json(told.facts())
+    else:
+        rows = [(place.kind, place.where, place.what) for place in told.places]
+        show_table(
+            ("", "where", "what"), rows, "It was erased from" if told.applied else "It would be erased from"
+        )
+        show_facts(
+            {
+                "to retrain": ", ".join(told.retrain) or "no model has learned from it",
+                **({"lose their signature": ", ".join(told.unsigned)} if told.unsigned else {}),
+                **({} if told.applied else {"to erase it": f"goldloop forget {key} --apply"}),
+            }
+        )
+    for place in told.left:
+        typer.echo(f"left for people to erase: {place}", err=True)
+    if told.left:
+        raise typer.Exit(1)
+
+
+def _show_tombstones(as_json: bool) -> None:
+    from goldloop import erasure
+
+    found = erasure.tombstones()
+    if as_json:
+        show_json([stone.facts() for stone in found])
+        return
+    rows = [
+        (stone.key, stone.asked_at, stone.actor, stone.reason, stone.gone_at or "not all of it is gone")
+        for stone in found
+    ]
+    show_table(("key", "asked", "by", "reason", "gone"), rows)
 
 
 def _short(facts: Mapping[str, Any]) -> str:

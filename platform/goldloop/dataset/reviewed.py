@@ -62,4 +62,6 @@ def reviewed_outcomes(path: Path) -> Counter[str]:
     """How many items came back with which outcome."""
     from pyarrow import parquet
 
-    return Counter(parquet.read_table(path, columns=["outcome"])["outcome"].to_pylist() if path.exists() else ())
+    return Counter(
+        parquet.read_table(path, columns=["outcome"])["outcome"].to_pylist() if path.exists() else ()
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from goldloop.holders.base import Holder
 from goldloop.holders.catalog import Catalog
 from goldloop.holders.exports import Exports
+from goldloop.holders.findings import Embeddings, Findings
 from goldloop.holders.judgements import Judgements
 from goldloop.holders.label_studio import LabelStudio
 from goldloop.holders.media import Media
@@ -18,6 +19,8 @@ _IN_ORDER: tuple[type[Holder], ...] = (
     Prepared,
     Reports,
     Judgements,
+    Findings,
+    Embeddings,
     Versions,
     ArrowFiles,
     Exports,

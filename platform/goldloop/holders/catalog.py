@@ -33,10 +33,8 @@ class Catalog(Holder):
     @override
     def find(self, key: str) -> list[Place]:
         with self.workspace.engine.connect() as connection:
-            return [
-                self.place(recipe, counted(_counts(connection, recipe, key)))
-                for recipe in _recipes(connection, key)
-            ]
+            told = {recipe: counted(_counts(connection, recipe, key)) for recipe in _recipes(connection, key)}
+            return [self.place(recipe, what) for recipe, what in told.items() if what]
 
     @override
     def erase(self, key: str, progress: Progress) -> list[Place]:
@@ -72,7 +70,7 @@ def _recipes(connection: Connection, key: str) -> list[str]:
 
 
 def _counts(connection: Connection, recipe: str, key: str) -> list[tuple[int, str]]:
-    named = ((items, "item"), (addresses, "address"), (tasks, "task"), (annotations, "annotation"))
+    named = ((items, "item"), (addresses, "address"), (annotations, "annotation"))
     counts = []
     for table, noun in named:
         query = select(func.count()).where(table.c.recipe == recipe, table.c.key == key)
@@ -101,7 +99,9 @@ def _erase(connection: Connection, recipe: str, key: str) -> None:
             left = [each for each in row._mapping["keys"] if each != key]
             connection.execute(update(batches).where(same).values(keys=left))
     for table in _about(key):
-        connection.execute(delete(table).where(table.c.recipe == recipe, table.c.key == key))
+        # A task that is left is on a server out of reach: its number is all that leads there.
+        if table is not tasks:
+            connection.execute(delete(table).where(table.c.recipe == recipe, table.c.key == key))
 
 
 def _lines(connection: Connection, recipe: str, key: str) -> Any:

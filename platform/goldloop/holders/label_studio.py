@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from typing_extensions import override
 
 from goldloop.catalog.server_side import Place as Project
@@ -45,15 +45,16 @@ class LabelStudio(Holder):
                 continue
             progress.say(f"forget: the tasks of {project.recipe} on {access.url}")
             there = client.find_content(marker_of(self.workspace, project.recipe), number, key)
-            if there is None:
-                continue
-            client.erase_content(there, key)
-            left += [
-                self.place(f"{access.url}, media folder of the server, {path}", "an uploaded file")
-                for path in (there.uploads or {}).values()
-            ]
-            if access.embedded:
-                self._drop_downloads(there.project)
+            if there is not None:
+                client.erase_content(there, key)
+                left += [
+                    self.place(f"{access.url}, media folder of the server, {path}", "an uploaded file")
+                    for path in (there.uploads or {}).values()
+                ]
+                if access.embedded:
+                    self._drop_downloads(there.project)
+            with self.workspace.engine.begin() as connection:
+                connection.execute(delete(tasks).where(*project.where(tasks), tasks.c.key == key))
         if access.embedded:
             compact(self.workspace.label_studio / "data" / "label_studio.sqlite3")
         return left

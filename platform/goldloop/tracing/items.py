@@ -52,7 +52,7 @@ def origins(workspace: Workspace, key: str) -> tuple[Node, ...]:
 
 
 def uses(workspace: Workspace, key: str) -> tuple[Node, ...]:
-    """Versions with the models that they made, pre-annotations, and every other place that has something of it."""
+    """Versions with the models that they made, pre-annotations, and every other place that has some of it."""
     found = [_version(each, models_of(workspace, each)) for each in held_in(workspace, key)]
     with workspace.engine.connect() as connection:
         same = (predictions.c.recipe == tasks.c.recipe, predictions.c.server == tasks.c.server)

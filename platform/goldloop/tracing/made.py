@@ -1,4 +1,4 @@
-"""Versions, runs and models: what they were made from, down to items and acts, and what was made from them."""
+"""Versions, runs and models: what they were made from, down to acts, and what was made from them."""
 
 from __future__ import annotations
 
@@ -91,6 +91,15 @@ def run_node(workspace: Workspace, name: str, run: str, only: str | None, most: 
     made_by = _run(workspace.runs / name / run)
     facts = {word: made_by.get(word) for word in ("seed", "commit", "packages", "hardware")}
     return Node("run", run, facts, run_origins(workspace, name, run, only, most))
+
+
+def run_uses(workspace: Workspace, name: str, run: str) -> tuple[Node, ...]:
+    """The model of a run, if it is registered."""
+    models = [model for model in wiring.registry(workspace).models(name) if model.run == run]
+    return tuple(
+        Node("model", model.ref, {"aliases": list(model.aliases)}, model_uses(workspace, model))
+        for model in models
+    )
 
 
 def model_uses(workspace: Workspace, model: ModelVersion) -> tuple[Node, ...]:
