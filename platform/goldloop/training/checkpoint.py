@@ -166,6 +166,8 @@ class Checkpoints:
 
     def _restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         engine = self.engine
+        # Among how many threads a sum is shared out decides how it is rounded.
+        torch.set_num_threads(state["threads"])
         set_weights(engine, load_file(folder / "weights.safetensors"))
         set_moments(engine, load_file(folder / "optimizer.safetensors"))
         if engine.accelerator.scaler is not None and state["scaler"] is not None:
@@ -223,7 +225,8 @@ def _write_state(snapshot: Snapshot, standing: Mapping[str, Any], folder: Path) 
     for rank, state in enumerate(snapshot.random):
         save_file(state.tensors, folder / f"random-{rank}.safetensors")
     numbers = [state.numbers for state in snapshot.random]
-    state = {"standing": standing, "random": numbers, "scaler": snapshot.scaler}
+    threads = torch.get_num_threads()
+    state = {"standing": standing, "random": numbers, "scaler": snapshot.scaler, "threads": threads}
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
 

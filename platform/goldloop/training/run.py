@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,17 @@ __all__ = ["Evaluated", "Event", "Note", "Run", "StepLogged", "train"]
 _SILENT = Silent()
 
 
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """Leave the process with as many threads to compute in as it had."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_own_threads()
 def train(
     task: Task[Any],
     config: TrainingConfig,
@@ -59,7 +71,8 @@ def train(
 ) -> Run:
     """Train a model, or go on with a run that was stopped, or return one that is finished.
 
-    A run that was stopped at any moment ends with the same weights as one that was not: on a CPU to the bit.
+    A run that was stopped at any moment ends with the same weights as one that was not: on a CPU to the bit, for
+    it goes on in as many threads as it began in.
 
     Args:
         task: with the classes of the dataset version.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
 
 from goldloop.errors import TrainingError
 from goldloop.inference import Predictor
@@ -149,6 +150,29 @@ def test_a_run_stopped_again_and_again_still_ends_the_same(texts, fit):
         except Stop:
             stops += 1
     assert stops >= 3
+    assert weights(run) == weights(undisturbed)
+
+
+@pytest.fixture
+def threads():
+    """Compute in so many threads."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_run_goes_on_in_as_many_threads_as_it_began_in(texts, fit, threads):
+    # How many threads add up a sum decides how it is rounded.
+    fields = {"epochs": 8, "evaluate_every": 24}
+    threads(1)
+    undisturbed = fit(texts, "undisturbed", **fields)
+    with pytest.raises(Stop):
+        fit(texts, "stopped", Listener(stop_at=2), **fields)
+    threads(3)
+    seen = []
+    run = fit(texts, "stopped", lambda event: seen.append(torch.get_num_threads()), **fields)
+    assert set(seen[1:]) == {1}
+    assert torch.get_num_threads() == 3
     assert weights(run) == weights(undisturbed)
 
 
