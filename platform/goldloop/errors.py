@@ -19,7 +19,8 @@ GoldloopError                 the root: catch this to catch them all
 │   └── LossRefused           a format that cannot hold all of a version
 ├── SigningError              a key that cannot be read, or made
 ├── TrainingError             a run that cannot start or go on
-│   └── Diverged                  its loss or gradient is no number any more
+│   ├── Diverged                  its loss or gradient is no number any more
+│   └── OutOfMemory               a step does not fit into the device's memory
 ├── ModelError                a model that is absent, unreadable or of another task type
 │   └── GateRefused           a model that its gates keep from production
 └── ServingError              a request that the prediction server cannot answer
@@ -158,6 +159,10 @@ class TrainingError(GoldloopError):
 
 class Diverged(TrainingError):
     """The loss or its gradient is no number any more: these settings, or these items, do not train."""
+
+
+class OutOfMemory(TrainingError):
+    """A step does not fit into the device's memory."""
 
 
 class ModelError(GoldloopError):

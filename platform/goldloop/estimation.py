@@ -200,6 +200,8 @@ def estimate(
     seen = replace(seen, start=loading + seen.start)
     if not items["validation"]:
         notes.append("the validation split is empty: nothing is scored, and nothing stops the run early")
+    if config.freeze is not None and config.freeze.thaw_every is not None:
+        notes.append("layers that thaw later will take more memory and time than was seen")
     return _carried_over(recipe.name, config, data, items, seen, devices, price_per_hour, notes, started)
 
 

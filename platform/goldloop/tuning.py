@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from goldloop import __version__, wiring
 from goldloop.acts import recorded
-from goldloop.errors import Diverged, TrainingError
+from goldloop.errors import Diverged, OutOfMemory, TrainingError
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import Recipe, digest_of, in_yaml
 from goldloop.results import Outcome, Trial, Tuned
@@ -159,7 +159,7 @@ class _Search:
             hearing.settle()
             self.book.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             self.progress.say(f"tune: trial {trial.number + 1} pruned: {hearing.summary()}")
-        except (Diverged, ValidationError, OutOfMemoryError) as error:
+        except (Diverged, OutOfMemory, ValidationError, OutOfMemoryError) as error:
             reason = str(error).splitlines()[0]
             trial.set_user_attr("reason", reason)
             hearing.settle()

@@ -74,7 +74,7 @@ FIELDS = {
     "training.augment.mixup": st.floats(0, 1),
     "training.lora.rank": st.integers(1, 9),
     "training.early_stopping.patience": st.integers(1, 9),
-    "training.optimizer": st.sampled_from(["sgd", "lion"]),
+    "training.optimizer": st.sampled_from(["sgd", "nadam"]),
     "training.image_size": st.sampled_from([None, 32]),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from goldloop.errors import ModelError
+from goldloop.tasks._adapters import adapted, plain
 from goldloop.tasks._checkpoints import (
     Checkpoint,
     folder_of,
@@ -16,7 +17,7 @@ from goldloop.tasks._checkpoints import (
     read_config,
     read_whole_network,
 )
-from goldloop.tasks._generation import adapted, plain, set_decoding, special_ids
+from goldloop.tasks._generation import set_decoding, special_ids
 from goldloop.tasks._images import ImageProcessor, image_processor, saved_settings
 from goldloop.tasks._texts import learn_tokenizer, read_tokenizer, vocabulary_size
 from goldloop.tasks.base import Model
@@ -81,7 +82,7 @@ def captioner(
     kind = _PROCESSORS[network.config.model_type]
     images = image_processor(seeing(network.config), chosen, saved, kind, fixed=True)
     model = Model(
-        adapted(network, chosen.get("lora")),
+        adapted(network, chosen.get("lora"), head=False),
         CaptionProcessor(images, tokenizer),
         {
             "image_size": images.size,

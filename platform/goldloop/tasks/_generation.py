@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
+from goldloop.tasks._adapters import adapted, plain
 from goldloop.tasks._checkpoints import (
     Checkpoint,
     folder_of,
@@ -69,7 +70,7 @@ def text_generator(
     set_decoding(network, tokenizer)
     length = _length(network, tokenizer, chosen.get("max_length"), max_new_tokens)
     kept = {"max_length": length, "prompt": prompt, "max_new_tokens": max_new_tokens}
-    model = Model(adapted(network, chosen.get("lora")), tokenizer, kept)
+    model = Model(adapted(network, chosen.get("lora"), head=False), tokenizer, kept)
     around = len(_prompt(model, ""))
     if around >= length:
         raise ModelError(
@@ -103,20 +104,6 @@ def special_ids(tokenizer: Any) -> dict[str, Any]:
 
 def _head(config: Any) -> str:
     return _SEQUENCES if getattr(config, "is_encoder_decoder", False) else _CAUSAL
-
-
-def adapted(network: Any, lora: Mapping[str, Any] | None) -> Any:
-    """The network, with adapters to train in place of its own weights where `lora` says so."""
-    if lora is None:
-        return network
-    from goldloop.tasks._lora import LoraNetwork
-
-    return LoraNetwork(network, lora)
-
-
-def plain(network: Any) -> Any:
-    """The network of transformers within one with adapters."""
-    return getattr(network, "adapted", network)
 
 
 def has_encoder(model: Model) -> bool:

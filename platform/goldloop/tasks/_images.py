@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ItemError, ModelError
+from goldloop.tasks._adapters import adapted
 from goldloop.tasks._checkpoints import (
     Checkpoint,
     Problem,
@@ -38,7 +39,7 @@ _PROCESSORS = {
     "AutoModelForSemanticSegmentation": "SegformerImageProcessor",
     "AutoModelForObjectDetection": "DetrImageProcessor",
 }
-_SETTINGS = {"image_size", "mean", "std", "classes"}
+_SETTINGS = {"image_size", "mean", "std", "classes", "lora"}
 _FILE = "preprocessor_config.json"
 _MOST_SQUEEZED = 4 / 3
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
@@ -115,7 +116,7 @@ def image_model(
         "std": list(processor.std),
         "classes": list(classes),
     }
-    return Model(network, processor, kept)
+    return Model(adapted(network, chosen.get("lora"), head=True), processor, kept)
 
 
 def image_processor(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
+from goldloop.tasks._adapters import adapted
 from goldloop.tasks._checkpoints import (
     Checkpoint,
     Problem,
@@ -37,7 +38,7 @@ SMALL_ENCODER = {
 """A `from-config` that trains on a CPU."""
 
 _HEAD = "AutoModelForSequenceClassification"
-_SETTINGS = {"max_length", "classes"}
+_SETTINGS = {"max_length", "classes", "lora"}
 _VOCABULARY = 4000
 _SPECIAL = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 _FORMS = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
@@ -83,7 +84,8 @@ def text_model(
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     length = _length(network, tokenizer, chosen.get("max_length"))
-    return Model(network, tokenizer, {"max_length": length, "classes": list(classes)})
+    whole = adapted(network, chosen.get("lora"), head=True)
+    return Model(whole, tokenizer, {"max_length": length, "classes": list(classes)})
 
 
 def learn_tokenizer(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import ModelError
 from goldloop.records import Prediction
-from goldloop.tasks._generation import plain
+from goldloop.tasks._adapters import plain
 from goldloop.tasks.base import Model
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 <folder>/
   step-00000120/   the last one
     weights.safetensors      the network
+    average.safetensors      of the weights over the steps, if there is one
     optimizer.safetensors    moments and counters, by parameter name
     random-0.safetensors     the state of every random generator, of each process
     state.json               where the run stands
@@ -36,6 +37,7 @@ from goldloop.training.record import check_identity
 from goldloop.training.snapshot import (
     RandomState,
     Snapshot,
+    set_average,
     set_moments,
     set_random_state,
     set_weights,
@@ -140,7 +142,6 @@ class Checkpoints:
             standing = Standing(**state["standing"])
             check_identity(standing.identity, identity, folders[-1])
             self._restore(folders[-1], state)
-            self.engine.done = standing.done
             return standing
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise TrainingError(
@@ -151,7 +152,7 @@ class Checkpoints:
             ) from error
 
     def best_weights(self, standing: Standing) -> dict[str, torch.Tensor]:
-        """The weights that scored best; the present ones where none was scored."""
+        """The weights that scored best; where none was scored the present ones, or their average."""
         if standing.best_step is None:
             return weights_on_host(self.engine)
         file = self.folder / _best_name(standing.best_step) / "weights.safetensors"
@@ -166,10 +167,11 @@ class Checkpoints:
 
     def _restore(self, folder: Path, state: Mapping[str, Any]) -> None:
         engine = self.engine
-        # Among how many threads a sum is shared out decides how it is rounded.
-        torch.set_num_threads(state["threads"])
+        engine.resume(state["position"])
+        if engine.average is not None:
+            set_average(engine, load_file(folder / "average.safetensors"))
         set_weights(engine, load_file(folder / "weights.safetensors"))
-        set_moments(engine, load_file(folder / "optimizer.safetensors"))
+        set_moments(engine, {**load_file(folder / "optimizer.safetensors"), **state["moments"]})
         if engine.accelerator.scaler is not None and state["scaler"] is not None:
             engine.accelerator.scaler.load_state_dict(state["scaler"])
         rank, numbers = engine.accelerator.process_index, state["random"]
@@ -182,7 +184,8 @@ class Checkpoints:
         snapshot.arrived()
         last, best = f"step-{standing['done']:08d}", _best_name(standing["best_step"])
         if standing["best_step"] == standing["done"]:
-            self._place(best, partial(_write_weights, snapshot))
+            kept = snapshot.weights if snapshot.average is None else snapshot.average
+            self._place(best, partial(_write_weights, kept))
         self._place(last, partial(_write_state, snapshot, standing), after=lines)
         self._keep({last, best})
 
@@ -215,18 +218,25 @@ class Checkpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_weights(snapshot: Snapshot, folder: Path) -> None:
-    save_file(snapshot.weights, folder / "weights.safetensors")
+def _write_weights(weights: dict[str, torch.Tensor], folder: Path) -> None:
+    save_file(weights, folder / "weights.safetensors")
 
 
 def _write_state(snapshot: Snapshot, standing: Mapping[str, Any], folder: Path) -> None:
-    _write_weights(snapshot, folder)
+    _write_weights(snapshot.weights, folder)
+    if snapshot.average is not None:
+        save_file(snapshot.average, folder / "average.safetensors")
     save_file(snapshot.moments, folder / "optimizer.safetensors")
     for rank, state in enumerate(snapshot.random):
         save_file(state.tensors, folder / f"random-{rank}.safetensors")
     numbers = [state.numbers for state in snapshot.random]
-    threads = torch.get_num_threads()
-    state = {"standing": standing, "random": numbers, "scaler": snapshot.scaler, "threads": threads}
+    state = {
+        "standing": standing,
+        "position": snapshot.position,
+        "moments": snapshot.numbers,
+        "random": numbers,
+        "scaler": snapshot.scaler,
+    }
     (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
 

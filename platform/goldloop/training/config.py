@@ -6,6 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+FALLBACK = 5e-5
+"""A learning rate that suits most encoders: what a recipe has that names none."""
+
+_ADAM_FAMILY = ("adamw", "adam", "nadam", "radam")
+_WITH_MOMENTUM = ("sgd", "muon")
+
 
 class FromConfig(BaseModel):
     """`checkpoint: {from-config: {model_type: resnet, ...}}`: fresh weights, nothing downloaded."""
@@ -34,7 +42,8 @@ class EarlyStopping(BaseModel):
 class Lora(BaseModel):
     """Train small matrices beside a network's own, which stay as they are: it takes less memory.
 
-    The model is an ordinary one in the end. For the kinds of task whose answer is a text.
+    The model is an ordinary one in the end. What comes after the last layer of a network that does not write
+    learns as a whole.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +55,20 @@ class Lora(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: Literal["all-linear"] | list[str] = "all-linear"
     """Names of layers, as the network calls them, such as `q_proj`."""
+
+
+class Freeze(BaseModel):
+    """Layers that stay as the checkpoint has them, running means of their norms included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """How many from the input on, the embeddings being the first; of a network with stages, these count.
+
+    `all`: all but the head, which is what comes after the last layer.
+    """
+    thaw_every: float | None = Field(default=None, gt=0)
+    """Epochs after which each time the topmost frozen layer begins to learn; None: they stay frozen."""
 
 
 class Augmentation(BaseModel):
@@ -85,9 +108,30 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=5, ge=1)
     batch_size: int = Field(default=32, ge=1)
     """Examples per step over all processes and accumulation: the effective batch."""
-    gradient_accumulation: int = Field(default=1, ge=1)
-    """Parts that each batch is split into, to save memory; the result is the same up to rounding."""
-    learning_rate: float = Field(default=5e-5, gt=0)
+    gradient_accumulation: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Parts that each batch is split into, to save memory; the result is the same up to rounding.
+
+    `auto`: one, and twice as many each time that the device runs out of memory; nothing of the run is lost.
+    """
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = FALLBACK
+    """`auto`: found by a short run in which it rises until the loss does."""
+    optimizer: Literal["adamw", "adam", "nadam", "radam", "sgd", "adafactor", "muon"] = "adamw"
+    """`adafactor` keeps the least in memory, and waits for a GPU; `muon` is for the matrices of layers, with
+    AdamW for all else."""
+    betas: tuple[Share, Share] | None = None
+    """How much of their former values the two means of the Adam family keep; None: 0.9 and 0.999."""
+    momentum: Share | None = None
+    """How much of its former value the mean of `sgd` or `muon` keeps; None: 0.9 or 0.95."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each layer learns at this times the rate of the one above it; 1: all at the same."""
+    head_factor: float = Field(default=1.0, gt=0)
+    """The head, what comes after the last layer, learns at this times the learning rate."""
+    freeze: Freeze | None = None
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay per step of an average of the weights, which is what is scored and kept; None: no average.
+
+    It rises to this over the first steps, lest the average be what the weights were before any.
+    """
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
     """Share of all steps over which the learning rate rises from 0."""
@@ -115,9 +159,19 @@ class TrainingConfig(BaseModel):
     packing: bool | Literal["auto"] = "auto"
     """Texts of a batch one behind the other without padding; `auto`: where the network gives the same."""
 
+    gradient_checkpointing: bool = False
+    """Compute parts of the forward pass twice, to save memory."""
+
+    @model_validator(mode="after")
+    def _has_these_arguments(self) -> TrainingConfig:
+        for name, known in (("betas", _ADAM_FAMILY), ("momentum", _WITH_MOMENTUM)):
+            if getattr(self, name) is not None and self.optimizer not in known:
+                raise ValueError(f"optimizer {self.optimizer} has no {name}; {', '.join(known)} have")
+        return self
+
     @model_validator(mode="after")
     def _divides(self) -> TrainingConfig:
-        if self.batch_size % self.gradient_accumulation:
+        if self.gradient_accumulation != "auto" and self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of "
                 f"gradient_accumulation {self.gradient_accumulation}"

@@ -8,21 +8,24 @@ on it until the caller reads them.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from goldloop.errors import TrainingError
 from goldloop.tasks._augmentation import AugmentationOptions
 from goldloop.tasks.base import Batch, LossOptions, Model, Task
-from goldloop.training.config import TrainingConfig
+from goldloop.training.averaging import Average
+from goldloop.training.config import FALLBACK, TrainingConfig
 from goldloop.training.data import PreparedSplit
+from goldloop.training.freezing import Freezing, LayerLearning, how_layers_learn
+from goldloop.training.memory import Load, Room, load_of, recompute
 from goldloop.training.optimizers import make_optimizer
 from goldloop.training.prefetch import gather_threads, prefetched
 from goldloop.training.profiler import Mark, unmarked
@@ -66,50 +69,6 @@ class Step:
     wait: float
 
 
-def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Where and in which precision to compute; `accelerate launch` has its say by the environment.
-
-    Raises:
-        TrainingError: the machine cannot compute in this precision.
-    """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    precision: str = config.precision
-    if precision == "auto":
-        precision = "bf16" if _multiplies_bf16() else "no"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
-        # Without it each of several processes on CPUs would train alone, and write over the others.
-        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
-    # A second run in this process may want another precision than the first.
-    AcceleratorState._reset_state()
-    try:
-        accelerator = Accelerator(mixed_precision=precision)
-    except ValueError as error:
-        raise _no_precision(precision, str(error)) from error
-    # On a CPU Accelerate leaves fp16 out without a word.
-    if precision == "fp16" and accelerator.scaler is None:
-        raise _no_precision(precision, f"a {accelerator.device.type} has no fp16")
-    return accelerator
-
-
-def _multiplies_bf16() -> bool:
-    """Whether the device has instructions for products in bf16, and does not imitate them."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))
-
-
-def _no_precision(precision: str, reason: str) -> TrainingError:
-    return TrainingError(
-        f"the machine cannot compute in this precision: {reason}",
-        where="training.precision",
-        found=precision,
-        remedy="Use `precision: auto`",
-    )
-
-
 class Engine:
     """Network, optimizer and position of one run.
 
@@ -136,7 +95,6 @@ class Engine:
         self.config = config
         self.data = data
         self.accelerator = accelerator
-        self.accumulation = config.gradient_accumulation
         self.loss_options = LossOptions(config.label_smoothing, class_weights, config.focal_gamma)
         self.augmentation = augmentation_options(config)
         data.pinned = accelerator.device.type == "cuda"
@@ -144,16 +102,56 @@ class Engine:
         self.done = 0
         self.steps_per_epoch = len(data.epoch(config.batch_size, config.seed, 0))
         self.total = self.steps_per_epoch * config.epochs
-        self.learning_rate = config.learning_rate
+        self.learning_rate = FALLBACK if config.learning_rate == "auto" else config.learning_rate
         self.mark: Mark = unmarked
         self._channels_last = convolves(model.network)
         if self._channels_last:
             model.network.to(memory_format=torch.channels_last)
+        if config.gradient_checkpointing:
+            recompute(model.network)
         optimizer = make_optimizer(model.network, config, self.learning_rate)
+        self.freezing = Freezing(model.network, config.freeze, self.steps_per_epoch)
         self.network, self.optimizer = accelerator.prepare(model.network, optimizer)
+        self.average = None
+        if config.ema is not None:
+            self.average = Average(self._learning(), self.network.buffers(), config.ema)
         self.syncs: Syncs | None = None
         self.generator = torch.Generator(device=accelerator.device)
         self.generator.manual_seed(config.seed * 1_000 + accelerator.process_index)
+        self.room = Room(config, accelerator, self.network, self.generator)
+
+    @property
+    def accumulation(self) -> int:
+        """In how many parts each batch is worked on."""
+        return self.room.parts
+
+    def position(self) -> dict[str, int]:
+        """Where the engine stands beside its tensors: what `resume` takes."""
+        parts, proven = self.room.parts, self.room.proven
+        return {"done": self.done, "parts": parts, "proven": proven, "threads": torch.get_num_threads()}
+
+    def resume(self, position: Mapping[str, int]) -> None:
+        """Stand where an engine like this one stood; the caller sets weights and moments after this."""
+        self.done = position["done"]
+        self.room.parts, self.room.proven = position["parts"], position["proven"]
+        # Among how many threads a sum is shared out decides how it is rounded.
+        torch.set_num_threads(position["threads"])
+        # What begins to learn with the next step has no moments yet.
+        if self.freezing.settle(max(self.done - 1, 0)):
+            self._learn_more()
+
+    def how_layers_learn(self) -> list[LayerLearning]:
+        """How fast each layer learns, and from when on."""
+        network = self.accelerator.unwrap_model(self.network)
+        return how_layers_learn(network, self.config, self.freezing, self._learning())
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        """What learns, now or later."""
+        return [each for group in self.optimizer.param_groups for each in group["params"]]
+
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Within it, the network has the weights that are scored and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def steps(self) -> Generator[Step, None, None]:
         """The steps from where the run stands to its end.
@@ -161,30 +159,55 @@ class Engine:
         `done` is raised before a step is yielded: what is saved between two steps goes on with the next.
         Closing the generator ends its threads.
         """
-        batches = prefetched(self._batches_ahead(), gather_threads(self.task.modality))
+        yield from self.taken(self._scheduled, self.total)
+
+    def taken(
+        self, rate_at: Callable[[int], float], end: int, first_epoch: int = 0
+    ) -> Generator[Step, None, None]:
+        """Steps from where the engine stands up to one, with a learning rate for each.
+
+        Args:
+            rate_at: the learning rate of the step after so many.
+            end: how many are done then.
+            first_epoch: whose order of the items the first epoch takes.
+        """
+        batches = self._prefetched(end, first_epoch)
         watched = self.done + _WATCHED
         try:
-            while self.done < self.total:
+            while self.done < end:
                 start = time.perf_counter()
                 with self.mark("wait"):
                     parts = next(batches)
                 wait = time.perf_counter() - start
                 with self._counted() if self.done == watched else nullcontext():
-                    step = self._step(parts, wait)
-                yield step
+                    step = self._step(parts, rate_at(self.done), wait)
+                if step is not None:
+                    yield step
+                    continue
+                # What was gathered ahead was cut into fewer parts.
+                batches.close()
+                batches = self._prefetched(end, first_epoch)
         finally:
             batches.close()
+
+    def _scheduled(self, done: int) -> float:
+        return self.learning_rate * learning_rate_share(done, self.total, self.config)
 
     def _counted(self) -> AbstractContextManager[None]:
         self.syncs = Syncs()
         return counted(self.syncs, self.accelerator.device)
 
-    def _step(self, parts: list[_Part], wait: float) -> Step:
-        rate = self.learning_rate * learning_rate_share(self.done, self.total, self.config)
+    def _step(self, parts: list[_Part], rate: float, wait: float) -> Step | None:
+        """One step; None if it did not fit into memory, and nothing has happened."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
+        if self.freezing.settle(self.done):
+            self._learn_more()
         self.network.train()
-        loss = self._backward(parts)
+        self.freezing.hold()
+        loss = self.room.take(partial(self._backward, parts), parts[0].load, self.network)
+        if loss is None:
+            return None
         finite = torch.isfinite(loss)
         if self.config.max_grad_norm is not None:
             with self.mark("clip"):
@@ -196,6 +219,8 @@ class Engine:
             self.optimizer.zero_grad(set_to_none=True)
         epoch = self.done // self.steps_per_epoch + 1
         self.done += 1
+        if self.average is not None:
+            self.average.update(self.done)
         return Step(
             number=self.done,
             epoch=epoch,
@@ -210,14 +235,20 @@ class Engine:
             wait=wait,
         )
 
-    def _backward(self, parts: list[_Part]) -> torch.Tensor:
-        """Gradients of the effective batch's mean loss; returns this process's share of that loss."""
+    def _backward(self, parts: list[_Part], alone: bool) -> torch.Tensor:
+        """Gradients of the effective batch's mean loss; returns this process's share of that loss.
+
+        Args:
+            parts: of the batch.
+            alone: leave the gradients of all processes to be averaged by the caller.
+        """
         device = self.accelerator.device
+        network = self.accelerator.unwrap_model(self.network) if alone else self.network
         processes = self.accelerator.num_processes
         total = torch.zeros((), device=device)
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.network):
+            with nullcontext() if last or alone else self.accelerator.no_sync(network):
                 with self.mark("copy"):
                     batch = part.batch.to(device)
                 if self.config.augment:
@@ -228,7 +259,7 @@ class Engine:
                     if self._channels_last:
                         batch = batch.map(_channels_last)
                 with self.mark("forward"):
-                    outputs = self.network(**self.task.training_inputs(batch))
+                    outputs = network(**self.task.training_inputs(batch))
                 with self.mark("loss"):
                     loss = self.task.loss(outputs, batch, self.loss_options)
                 share = loss * part.share
@@ -238,13 +269,28 @@ class Engine:
                 total = total + share.detach()
         return total
 
-    def _batches_ahead(self) -> Iterator[Callable[[], list[_Part]]]:
+    def _learn_more(self) -> None:
+        """Have the gradients of what learns from now on averaged over the processes too."""
+        wrapped = self.network
+        if isinstance(wrapped, DistributedDataParallel):
+            devices = {"device_ids": wrapped.device_ids, "output_device": wrapped.output_device}
+            self.network = DistributedDataParallel(wrapped.module, **devices)
+            models = self.accelerator._models
+            models[models.index(wrapped)] = self.network
+
+    def _prefetched(self, end: int, first_epoch: int) -> Generator[list[_Part], None, None]:
+        """The parts of the batches from the next step on."""
+        return prefetched(self._ahead(end, first_epoch), gather_threads(self.task.modality))
+
+    def _ahead(self, end: int, first_epoch: int) -> Iterator[Callable[[], list[_Part]]]:
         """What is to be gathered for each step from the next one on."""
-        first, skipped = divmod(self.done, self.steps_per_epoch)
-        for epoch in range(first, self.config.epochs):
-            for positions in self.data.epoch(self.config.batch_size, self.config.seed, epoch)[skipped:]:
-                yield lambda positions=positions: self._gather(positions)  # type: ignore[misc]
-            skipped = 0
+        epoch: int | None = None
+        for done in range(self.done, end):
+            passed, place = divmod(done, self.steps_per_epoch)
+            if passed != epoch:
+                epoch = passed
+                batches = self.data.epoch(self.config.batch_size, self.config.seed, first_epoch + epoch)
+            yield partial(self._gather, batches[place])
 
     def _gather(self, positions: list[int]) -> list[_Part]:
         """The parts of one effective batch that this process works on."""
@@ -252,6 +298,7 @@ class Engine:
         keys = tuple(self.data.keys[position] for position in positions)
         whole = self._weight(positions)
         slices = numpy.array_split(numpy.asarray(positions), self.accumulation * processes)
+        load = load_of(self.data.tokens, slices, packed=self.model.packed)
         parts = []
         for start in range(0, len(slices), processes):
             if not len(slices[start]):
@@ -261,7 +308,7 @@ class Engine:
             with self.mark("gather"):
                 batch = _pinned(self.data.batch(own or positions[:1]), self.accelerator.device)
             share = self._weight(own) / whole if whole else 0.0
-            parts.append(_Part(batch, len(own), share, keys))
+            parts.append(_Part(batch, len(own), share, keys, load))
         return parts
 
     def _weight(self, positions: Sequence[int]) -> float:
@@ -302,6 +349,7 @@ class _Part:
     examples: int
     share: float
     step_keys: tuple[str, ...]
+    load: Load
 
 
 def _pinned(batch: Batch, device: torch.device) -> Batch:

@@ -2,6 +2,7 @@
 
 <folder>/
   checkpoints/    the last and the best, while the run goes on
+  learning_rate.json   what `learning_rate: auto` found, if that is asked for
   metrics.jsonl   losses and evaluations, one line each, in the order of steps
   model/          the best weights on the validation split, as `Predictor.load` reads them
   profile.json    what a step waits for, with `trace.json.gz` beside it; of a profiled run only
@@ -16,6 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +31,11 @@ from goldloop.tasks.base import Model, Task
 from goldloop.training.checkpoint import Checkpoints
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit, rows_digest, undecoded
-from goldloop.training.engine import Engine, augmentation_options, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine, augmentation_options
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
 from goldloop.training.profiler import Profiler
+from goldloop.training.rate_finder import RangeTest, learning_rate
 from goldloop.training.record import Run, commit, hardware, packages
 from goldloop.training.run_report import write_report
 from goldloop.training.session import Session
@@ -71,8 +75,8 @@ def train(
 ) -> Run:
     """Train a model, or go on with a run that was stopped, or return one that is finished.
 
-    A run that was stopped at any moment ends with the same weights as one that was not: on a CPU to the bit, for
-    it goes on in as many threads as it began in.
+    A run that was stopped at any moment ends with the same weights as one that was not: on a CPU to the bit,
+    for it goes on in as many threads as it began in.
 
     Args:
         task: with the classes of the dataset version.
@@ -127,14 +131,25 @@ def train(
     standing = checkpoints.restore(identity)
     if standing.done:
         tell(Note(f"goes on from step {standing.done} of {engine.total}"))
+    found = None
+    if config.learning_rate == "auto":
+        found = learning_rate(engine, folder, identity, shown)
+        tell(Note(found.note()))
     profiler = Profiler(folder, lambda text: tell(Note(text))) if profile else None
     metrics = folder / "metrics.jsonl"
     session = Session(engine, checkpoints, standing, validation, metrics, tell, started, profiler)
     session.go(checkpoint_seconds)
-    return _finish(session, folder, identity, facts, notes)
+    return _finish(session, folder, identity, facts, notes, found)
 
 
-def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, Any], notes: list[str]) -> Run:
+def _finish(
+    session: Session,
+    folder: Path,
+    identity: str,
+    facts: Mapping[str, Any],
+    notes: list[str],
+    found: RangeTest | None,
+) -> Run:
     engine, standing = session.engine, session.standing
     accelerator = engine.accelerator
     weights = session.checkpoints.best_weights(standing)
@@ -166,6 +181,9 @@ def _finish(session: Session, folder: Path, identity: str, facts: Mapping[str, A
             "task": engine.task.config.model_dump(mode="json", by_alias=True),
             "training": engine.config.model_dump(mode="json", by_alias=True),
             "seed": engine.config.seed,
+            "learning_rate": None if found is None else asdict(found),
+            "layers": [asdict(layer) for layer in engine.how_layers_learn()],
+            "accumulation": engine.accumulation,
             "precision": accelerator.mixed_precision,
             "packages": packages(),
             "hardware": hardware(accelerator.device, accelerator.num_processes),

@@ -6,6 +6,7 @@ Made from what the run's folder holds, `run.json` and `metrics.jsonl`, and `prof
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ def page(folder: Path) -> str:
         total=total,
         best_step=next((line["step"] for line in reversed(scored) if line["best"]), None),
         evaluations=len(scored),
-        learning=_learning(run["metric"], losses, scored),
+        learning=[*_learning(run["metric"], losses, scored), *_range_test(record.get("learning_rate"))],
+        layers=_layers(record.get("layers", ())),
         speed=_speed(losses),
         throughput=[
             (_worded(name), figure(name, value), EXPLAINED.get(name, ""))
@@ -170,6 +172,33 @@ def _learning(
         title = f"Validation {_worded(name)}"
         charts.append(Chart(title, "step", _worded(name), [Series(title, points)], marked=marked))
     return [chart for chart in charts if chart.drawable]
+
+
+def _range_test(found: Mapping[str, Any] | None) -> list[Chart]:
+    """How the loss went while the learning rate rose, where it was searched for."""
+    if found is None or not found["rates"]:
+        return []
+    points = [(math.log10(rate), loss) for rate, loss in zip(found["rates"], found["losses"], strict=True)]
+    marked = None
+    if found["falls"]:
+        chosen = math.log10(found["learning_rate"])
+        nearest = min(points, key=lambda point: abs(point[0] - chosen))
+        marked = (nearest, f"chosen: {found['learning_rate']:.2e}")
+    name = "Range test of the learning rate"
+    chart = Chart(name, "learning rate, as a power of 10", "loss", [Series(name, points)], marked=marked)
+    return [chart] if chart.drawable else []
+
+
+def _layers(learning: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """Layers that learn otherwise than others: which, how many of their numbers, how fast, from when on."""
+    if len(learning) < 2:
+        return []
+    rows = []
+    for each in learning:
+        begins = "never" if each["begins"] is None else f"epoch {number_text(each['begins'])}"
+        begins = "the start" if each["begins"] == 0 else begins
+        rows.append((each["layers"], f"{each['parameters']:,}", number_text(each["share"]), begins))
+    return rows
 
 
 def _speed(losses: Sequence[Mapping[str, Any]]) -> list[Chart]:

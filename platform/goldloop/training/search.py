@@ -101,8 +101,9 @@ class TuningConfig(BaseModel):
 def default_space(training: TrainingConfig) -> dict[str, Values]:
     """What is tried where the recipe does not say: learning rate, weight decay and warm-up."""
     rate = training.learning_rate
+    low, high = (1e-5, 1e-3) if rate == "auto" else (rate / 10, rate * 10)
     return {
-        "training.learning_rate": Range(low=rate / 10, high=rate * 10, log=True),
+        "training.learning_rate": Range(low=low, high=high, log=True),
         "training.weight_decay": Range(low=min(1e-4, training.weight_decay or 1e-4), high=0.3, log=True),
         "training.warmup": Range(low=0.0, high=max(0.3, training.warmup)),
     }

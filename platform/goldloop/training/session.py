@@ -63,6 +63,7 @@ class Session:
         self._before = standing.seconds
         self._started = started
         self._pending: list[Step] = []
+        self._parts = engine.accumulation
         self._read_at = 0.0
         self._profiler = profiler
         self._spent = {"preparation": time.perf_counter() - started, "evaluation": 0.0, "checkpoints": 0.0}
@@ -118,6 +119,7 @@ class Session:
         with closing(watched) as steps:
             for step in steps:
                 self.checkpoints.check()
+                self._tell_of_parts()
                 self._meter.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
                 self._pending.append(step)
                 pause = self._pauses_at(step.number)
@@ -136,6 +138,12 @@ class Session:
                     self._meter.resume()
                 if self._stopped_early():
                     break
+
+    def _tell_of_parts(self) -> None:
+        parts = self.engine.accumulation
+        if parts != self._parts:
+            self._parts = parts
+            self._tell(Note(f"memory did not suffice: each batch is worked on in {parts} parts from now on"))
 
     @contextmanager
     def _spending(self, what: str) -> Iterator[None]:
@@ -178,7 +186,8 @@ class Session:
         self._tell(event)
 
     def _evaluate(self, validation: Validation, step: Step) -> None:
-        metrics = validation.score(self.engine)
+        with self.engine.scored_weights():
+            metrics = validation.score(self.engine)
         value = metrics[self.engine.task.metric]
         standing, stopping = self.standing, self.engine.config.early_stopping
         best = standing.best_step is None or value > standing.best[self.engine.task.metric]

@@ -35,14 +35,20 @@ class Snapshot:
 
     Attributes:
         weights: of the network, by name.
+        average: of these over the steps, by name; None where there is none.
         moments: and counters of the optimizer, by parameter and name.
+        numbers: what else the optimizer keeps, by the same names.
+        position: where the engine stands.
         random: the state of each process.
         scaler: of fp16 gradients; None where there is none.
         arrived: waits until the copies have come from the device.
     """
 
     weights: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
     moments: dict[str, torch.Tensor]
+    numbers: dict[str, Any]
+    position: dict[str, int]
     random: list[RandomState]
     scaler: dict[str, Any] | None
     arrived: Callable[[], None]
@@ -51,9 +57,18 @@ class Snapshot:
 def take_snapshot(engine: Engine) -> Snapshot:
     """Copy all that a run needs to go on; every process must call it at the same step."""
     scaler = engine.accelerator.scaler
+    kept = _moments(engine)
+    moments = {name: value for name, value in kept.items() if isinstance(value, torch.Tensor)}
+    average = None
+    if engine.average is not None:
+        with engine.average.in_place():
+            average = _copied(engine, _weights(engine))
     return Snapshot(
         weights=_copied(engine, _weights(engine)),
-        moments=_copied(engine, _moments(engine)),
+        average=average,
+        moments=_copied(engine, moments),
+        numbers={name: value for name, value in kept.items() if name not in moments},
+        position=engine.position(),
         random=_random_states(engine),
         scaler=None if scaler is None else scaler.state_dict(),
         arrived=_arrival(engine.accelerator.device),
@@ -61,8 +76,9 @@ def take_snapshot(engine: Engine) -> Snapshot:
 
 
 def weights_on_host(engine: Engine) -> dict[str, torch.Tensor]:
-    """A copy of the network's weights; every process must call it, the main one gets it."""
-    weights = _copied(engine, _weights(engine))
+    """A copy of the weights that are kept; every process must call it, the main one gets it."""
+    with engine.scored_weights():
+        weights = _copied(engine, _weights(engine))
     _arrival(engine.accelerator.device)()
     return weights
 
@@ -74,22 +90,38 @@ def set_weights(engine: Engine, weights: Mapping[str, torch.Tensor]) -> None:
     set_model_state_dict(engine.network, dict(weights), options=StateDictOptions(full_state_dict=True))
 
 
-def set_moments(engine: Engine, moments: Mapping[str, torch.Tensor]) -> None:
-    """Put a snapshot's moments and counters into the optimizer; all else comes from the configuration."""
+def set_average(engine: Engine, average: Mapping[str, torch.Tensor]) -> None:
+    """Put a snapshot's average where it belongs; the network's weights are not themselves after that."""
+    if engine.average is not None:
+        set_weights(engine, average)
+        engine.average.follow()
+
+
+def set_moments(engine: Engine, moments: Mapping[str, Any]) -> None:
+    """Put a snapshot's moments and numbers into the optimizer; all else comes from the configuration."""
     from torch.distributed.checkpoint.state_dict import (
         StateDictOptions,
         get_optimizer_state_dict,
         set_optimizer_state_dict,
     )
 
+    if not moments:
+        return
     optimizer = engine.optimizer.optimizer
     state: Any = get_optimizer_state_dict(engine.network, optimizer)
+    names = [name for group in state["param_groups"] for name in group["params"]]
     state["state"] = {}
     for key, value in moments.items():
         parameter, name = key.split(_SEPARATOR)
         state["state"].setdefault(parameter, {})[name] = value
+    kept = frozenset(state["state"])
     options = StateDictOptions(full_state_dict=True, strict=False)
     set_optimizer_state_dict(engine.network, optimizer, state, options=options)
+    # torch has given some to those that have none, as no step has trained them yet.
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    for name, parameter in zip(names, parameters, strict=True):
+        if name not in kept:
+            optimizer.state.pop(parameter, None)
 
 
 def set_random_state(engine: Engine, state: RandomState) -> None:
@@ -126,7 +158,7 @@ def _weights(engine: Engine) -> dict[str, torch.Tensor]:
     return found
 
 
-def _moments(engine: Engine) -> dict[str, torch.Tensor]:
+def _moments(engine: Engine) -> dict[str, Any]:
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
     optimizer = engine.optimizer.optimizer

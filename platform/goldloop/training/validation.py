@@ -39,7 +39,7 @@ class Validation:
         network = accelerator.unwrap_model(engine.network)
         network.eval()
         model = replace(engine.model, network=network)
-        size = max(engine.config.batch_size // engine.accumulation, 1)
+        size = max(engine.config.batch_size // (engine.accumulation * accelerator.num_processes), 1)
         batches = self.data.in_order(size)
         # Processes that share a network must all ask it equally often; a second answer replaces the first.
         batches += batches[:1] * (-len(batches) % accelerator.num_processes)

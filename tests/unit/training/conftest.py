@@ -25,6 +25,13 @@ VIT = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 8, 16, 16],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+}
 BERT = {
     "model_type": "bert",
     "vocab_size": 400,
@@ -119,3 +126,28 @@ def answers() -> Material:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def convolutions() -> Material:
+    return material("image-classification", RESNET)
+
+
+@pytest.fixture
+def make_engine(cache: Path) -> Any:
+    """An engine that stands at the start of a run with these settings."""
+    from accelerate.utils import set_seed
+
+    from goldloop.training.data import PreparedSplit
+    from goldloop.training.device import make_accelerator
+    from goldloop.training.engine import Engine
+
+    def make(material: Material, **fields: Any) -> Engine:
+        config, task = material.config(**fields), material.task
+        accelerator = make_accelerator(config)
+        set_seed(config.seed)
+        model = task.model(config.checkpoint_argument(), texts=["a b"] * 3, settings=config.model_settings())
+        data = PreparedSplit.prepare(task, model, material.rows, cache)
+        return Engine(task, model, config, data, accelerator)
+
+    return make

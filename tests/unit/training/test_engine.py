@@ -9,7 +9,8 @@ import torch
 
 from goldloop.errors import TrainingError
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 from goldloop.training.optimizers import make_optimizer
 from goldloop.training.schedules import learning_rate_share
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 from goldloop.training.profile import PARTS, TRACE_FILE, Profile
 from goldloop.training.profiler import Plan, Profiler, Timer, covered_share, unmarked
 

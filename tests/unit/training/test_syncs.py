@@ -11,7 +11,8 @@ import torch
 
 from goldloop.tasks import tasks
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 from goldloop.training.syncs import Syncs, counted
 
 CPU = torch.device("cpu")
