@@ -40,9 +40,13 @@ def product_rate(device: torch.device, dtype: torch.dtype, seconds: float = _SEC
         seconds: how long to try for the best.
     """
     found = 0.0
+    # Its own, as a run's random numbers must not depend on how large a product the machine was tried with.
+    random = torch.Generator(device=device).manual_seed(0)
     for side in _SIDES:
         try:
-            left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+            left, right = (
+                torch.randn(side, side, device=device, generator=random).to(dtype) for _ in range(2)
+            )
             out = torch.empty_like(left)
         except torch.OutOfMemoryError:
             break
@@ -59,7 +63,8 @@ def product_rate(device: torch.device, dtype: torch.dtype, seconds: float = _SEC
 
 def copy_rate(device: torch.device, seconds: float = _SECONDS) -> float:
     """Bytes per second that a copy within the device's memory reads and writes."""
-    source = torch.empty(_COPIED[device.type], dtype=torch.uint8, device=device).random_()
+    random = torch.Generator(device=device).manual_seed(0)
+    source = torch.empty(_COPIED[device.type], dtype=torch.uint8, device=device).random_(generator=random)
     target = torch.empty_like(source)
     return 2 * source.numel() / _best(lambda: target.copy_(source), device, seconds)
 
