@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import resource
 import signal
@@ -11,8 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
+from goldloop.tasks.base import Model, Task
 from goldloop.training.run import train
 
 
@@ -28,6 +31,9 @@ def main() -> None:
     parser.add_argument("--full-at", type=int, default=0, help="the disk is full from the n-th event on")
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--no-augmentation", action="store_true")
+    parser.add_argument("--fields", type=json.loads, default={}, help="of `training:`, as JSON")
+    parser.add_argument("--room", type=int, default=0, help="memory suffices for so many examples at once")
+    parser.add_argument("--room-of", type=int, default=0, help="in the process of this rank")
     arguments = parser.parse_args()
     count = {"event": 0, "rename": 0, "flush": 0}
     gone_on = threading.Event()
@@ -63,9 +69,14 @@ def main() -> None:
         evaluate_every=7,
         learning_rate=1e-2,
         augment=not arguments.no_augmentation,
-        gradient_accumulation=arguments.parts,
-        lora={"rank": 4, "alpha": 8} if answers else None,
+        **{
+            "gradient_accumulation": arguments.parts,
+            "lora": {"rank": 4, "alpha": 8} if answers else None,
+            **arguments.fields,
+        },
     )
+    if arguments.room and int(os.environ.get("RANK", "0")) == arguments.room_of:
+        narrow(tiny.task, arguments.room)
     train(
         tiny.task,
         config,
@@ -77,6 +88,23 @@ def main() -> None:
         checkpoint_seconds=0.0,
     )
     PartialState().destroy_process_group()
+
+
+def narrow(task: Task, room: int) -> None:
+    """Let an allocation that no machine can make fail where a network is trained on more examples."""
+    made = type(task).model
+
+    def model(self: Task, *arguments: object, **options: object) -> Model:
+        found = made(self, *arguments, **options)
+
+        def refuse(network: torch.nn.Module, _: object, inputs: dict[str, torch.Tensor]) -> None:
+            if network.training and len(inputs["pixel_values"]) > room:
+                torch.empty(2**60)
+
+        found.network.register_forward_pre_hook(refuse, with_kwargs=True)
+        return found
+
+    type(task).model = model
 
 
 def material(kind: str):
