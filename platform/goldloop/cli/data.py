@@ -115,11 +115,20 @@ def versions(
     show_table(columns, rows)
 
 
-def show(version: str = VERSION, as_json: bool = AS_JSON) -> None:
+def show(
+    version: str = VERSION,
+    as_croissant: bool = typer.Option(False, "--croissant", help="Print its Croissant metadata, JSON-LD."),
+    as_json: bool = AS_JSON,
+) -> None:
     """One version: splits, classes, agreement, where it lies."""
     from goldloop import workbench
 
     found = workbench.show(version)
+    if as_croissant:
+        from goldloop.dataset.croissant import croissant
+
+        show_json(croissant(found))
+        return
     if as_json:
         show_json({**found.facts(), "labelling": found.labelling()})
         return

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.limits import known_limits
 from goldloop.dataset.shards import ROW, features_of
 from goldloop.dataset.tally import Tally
 from goldloop.tasks.base import Task
@@ -28,6 +29,7 @@ def dataset_card(
     agreement: Mapping[str, Any],
     dead: Sequence[int] = (),
     reviewed: Mapping[str, int] | None = None,
+    ledger: Mapping[str, Mapping[str, int]] | None = None,
 ) -> str:
     """The card of a version as Markdown with the Hub's metadata.
 
@@ -38,6 +40,7 @@ def dataset_card(
         agreement: `mean`, `items`, `alpha` and what else is known of it.
         dead: numbers of rows in its files that are not in it.
         reviewed: what came of items that were sent back to annotators, in counts.
+        ledger: stage -> outcome -> count, of the stages before; `pull SOURCE` for each source.
     """
     from jinja2 import Template
 
@@ -53,6 +56,9 @@ def dataset_card(
         chance_corrected=list(_chance_corrected(agreement)),
         people=[_person(name, facts) for name, facts in agreement.get("annotators", {}).items()],
         reviewed=sorted((reviewed or {}).items()),
+        sources=_sources(ledger or {}),
+        suggestions=sorted(tally.shown_models.items()),
+        limits=list(known_limits(tally, agreement, version.classes)),
         plain=_plain,
     )
     return card.rstrip() + "\n"
@@ -93,6 +99,15 @@ def _person(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": "-" if facts["seconds"] is None else f"{facts['seconds']:.1f}",
         **{key: "-" if share is None else f"{share:.1%}" for key, share in shares.items()},
     }
+
+
+def _sources(ledger: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
+    """Each source, and what became of its addresses in words."""
+    books = {stage.removeprefix("pull "): told for stage, told in ledger.items() if stage.startswith("pull ")}
+    return [
+        (name, ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(told.items())))
+        for name, told in books.items()
+    ]
 
 
 def _metadata(version: Version, task: Task[Any], rows: int, dead: Sequence[int]) -> str:

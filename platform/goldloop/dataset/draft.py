@@ -114,7 +114,9 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     if facts.reviewed:
         write_reviewed(aside / REVIEWED, facts.reviewed)
     outcomes = Counter(each.outcome for each in facts.reviewed)
-    write_description(aside, version, draft.tally, facts.agreement, manifest, outcomes)
+    write_description(
+        aside, version, draft.tally, facts.agreement, manifest, reviewed=outcomes, ledger=facts.balances
+    )
     certify(
         aside,
         task,
@@ -137,7 +139,9 @@ def write_description(
     tally: Tally,
     agreement: Mapping[str, Any],
     manifest: Manifest,
+    *,
     reviewed: Mapping[str, int],
+    ledger: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Write what a version says of itself, for programs and for people.
 
@@ -148,11 +152,13 @@ def write_description(
         agreement: `mean`, `items` and `alpha`.
         manifest: its files.
         reviewed: what came of items that were sent back to annotators, in counts.
+        ledger: stage -> outcome -> count, of the stages before.
     """
     description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
     del description["folder"]
     _write(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    card = dataset_card(version, tasks.create(version.task), tally, agreement, manifest.dead, reviewed)
+    task = tasks.create(version.task)
+    card = dataset_card(version, task, tally, agreement, manifest.dead, reviewed, ledger)
     _write(folder / "README.md", card)
 
 

@@ -212,9 +212,12 @@ def _rewrite(
         link(folder / REVIEWED, aside / REVIEWED)
     reviewed = reviewed_outcomes(aside / REVIEWED)
     version, tally = _counted_anew(version_in(folder), ground, key)
-    write_description(aside, version, tally, ground.certificate["agreement"], after, reviewed)
+    told = ground.certificate
+    write_description(
+        aside, version, tally, told["agreement"], after, reviewed=reviewed, ledger=told["ledger"]
+    )
     _check(aside, after, version, tally)
-    recertify(aside, {**ground.certificate, "reviewed": dict(sorted(reviewed.items()))}, tally, signing)
+    recertify(aside, {**told, "reviewed": dict(sorted(reviewed.items()))}, tally, signing)
     flush_all(
         [*(path for path in aside.rglob("*") if path.is_file()), aside / "data", aside / "goldloop", aside]
     )

@@ -9,7 +9,6 @@ from typing_extensions import override
 
 from goldloop.catalog.tables import (
     addresses,
-    annotations,
     batches,
     forgotten,
     items,
@@ -18,6 +17,7 @@ from goldloop.catalog.tables import (
     predictions,
     tasks,
 )
+from goldloop.catalog.tables import annotations as annotation_table
 from goldloop.holders.base import Holder, Place, counted
 from goldloop.progress import Progress
 from goldloop.sqlite_files import compact
@@ -70,7 +70,7 @@ def _recipes(connection: Connection, key: str) -> list[str]:
 
 
 def _counts(connection: Connection, recipe: str, key: str) -> list[tuple[int, str]]:
-    named = ((items, "item"), (addresses, "address"), (annotations, "annotation"))
+    named = ((items, "item"), (addresses, "address"), (annotation_table, "annotation"))
     counts = []
     for table, noun in named:
         query = select(func.count()).where(table.c.recipe == recipe, table.c.key == key)
@@ -122,7 +122,7 @@ def _lines(connection: Connection, recipe: str, key: str) -> Any:
 def _tasks(connection: Connection, recipe: str, key: str) -> set[tuple[str, int]]:
     """Server and id of each task that the content has, or had when it was annotated."""
     found: set[tuple[str, int]] = set()
-    for table in (tasks, annotations):
+    for table in (tasks, annotation_table):
         query = select(table.c.server, table.c.task_id).where(table.c.recipe == recipe, table.c.key == key)
         found.update((row.server, row.task_id) for row in connection.execute(query))
     return found

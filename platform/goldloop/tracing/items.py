@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from goldloop import wiring
 from goldloop.catalog import forgotten
-from goldloop.catalog.tables import addresses, annotations, items, predictions, tasks
+from goldloop.catalog.tables import addresses, items, predictions, tasks
+from goldloop.catalog.tables import annotations as acts
 from goldloop.holders import holders
 from goldloop.tracing.nodes import Node
 from goldloop.workspace import Workspace
@@ -40,8 +41,8 @@ def origins(workspace: Workspace, key: str) -> tuple[Node, ...]:
             select(addresses).where(addresses.c.key == key).order_by(addresses.c.uri)
         ):
             found.append(Node("source", row.uri, {"recipe": row.recipe, "source": row.source}))
-        order = (annotations.c.recipe, annotations.c.created_at, annotations.c.annotation_id)
-        for row in connection.execute(select(annotations).where(annotations.c.key == key).order_by(*order)):
+        order = (acts.c.recipe, acts.c.created_at, acts.c.annotation_id)
+        for row in connection.execute(select(acts).where(acts.c.key == key).order_by(*order)):
             facts = {
                 "recipe": row.recipe, "server": row.server, "task": row.task_id, "annotator": row.annotator,
                 "did": "skipped" if row.cancelled else "answered", "created_at": row.created_at,

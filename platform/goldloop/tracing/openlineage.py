@@ -34,7 +34,7 @@ def events(lineage: Lineage, workspace: str, at: str) -> list[dict[str, Any]]:
     tree = Node(
         lineage.subject.kind, lineage.subject.name, lineage.subject.facts, (*lineage.back, *lineage.forward)
     )
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for event in _events(tree, namespace, at):
         found.setdefault(event.run.runId, Serde.to_dict(event))
     return list(reversed(found.values()))

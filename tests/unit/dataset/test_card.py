@@ -103,3 +103,35 @@ def test_without_two_answers_the_card_says_that_agreement_is_unknown(make_texts)
     material = make_texts()
     material.labels = [replace(label, annotators=("x",), agreement=None) for label in material.labels]
     assert "nothing is known of their agreement" in (material.commit().folder / "README.md").read_text()
+
+
+def test_the_card_tells_sources_suggestions_and_what_its_own_figures_say_against_it(make_texts):
+    material = make_texts()
+    material.labels = [
+        replace(label, target="yes", provenance="human-over-prediction", shown_models=("signs/1",))
+        if place < 40
+        else label
+        for place, label in enumerate(material.labels)
+    ]
+    books = {"pull 0:table": {"pulled": 60, "quarantined": 2}, "push": {"pushed": 60}}
+    agreement = {"mean": 0.6, "items": 50, "alpha": 0.31}
+    card = (material.commit(balances=books, agreement=agreement).folder / "README.md").read_text()
+    assert "| 0:table | 60 pulled, 2 quarantined |" in card
+    assert "push" not in card.partition("## Where it came from")[2].partition("##")[0]
+    assert "| signs/1 | 40 |" in card
+    limits = card.partition("## Known limits")[2].partition("## How to load it")[0]
+    assert "- 8 of 58 labels rest on one answer" in limits
+    assert "Krippendorff's alpha is 0.310" in limits
+    assert "40 labels were given with a model's suggestion in sight" in limits
+    assert "2 open" in limits
+    assert "Rare, so little is learned or measured of it: 'no' (6), '1' (6)" in limits
+
+
+def test_without_anything_against_it_the_card_says_so(make_texts):
+    material = make_texts(classes=("yes", "no"))
+    material.items = {label.key: material.items[label.key] for label in material.labels}
+    material.outcomes = [outcome for outcome in material.outcomes if outcome.outcome == "labelled"]
+    card = (
+        material.commit(agreement={"mean": 1.0, "items": 58, "alpha": 1.0}).folder / "README.md"
+    ).read_text()
+    assert "The figures that goldloop keeps show none." in card
