@@ -42,6 +42,8 @@ _HOMES = {
     "doctor": "goldloop.workbench",
     "versions": "goldloop.workbench",
     "show": "goldloop.workbench",
+    "tag": "goldloop.workbench",
+    "tags": "goldloop.workbench",
     "verify": "goldloop.workbench",
     "import_": "goldloop.exchange",
     "export": "goldloop.exchange",

@@ -172,8 +172,7 @@ def export(
     from goldloop.dataset import version as versions
 
     folder, workspace = Path(folder), workspace or Workspace.open()
-    name, _, digest = version.partition("@")
-    found = versions.load(workspace.versions, name, digest or "latest")
+    found = versions.find(workspace.versions, version)
     rows = _Rows(found, split)
     counts = {each: found.counts.get(each, 0) for each in rows.splits if found.counts.get(each, 0)}
     if not counts:

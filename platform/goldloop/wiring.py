@@ -85,7 +85,7 @@ def tracking(workspace: Workspace) -> Tracking:
 
 
 def version_of(workspace: Workspace, name: str, version: Version | str | None) -> Version:
-    """A version by itself, by `NAME@DIGEST`, or the latest.
+    """A version by itself, by `NAME@DIGEST` or `NAME@TAG`, or the latest.
 
     Raises:
         VersionError: there is none.

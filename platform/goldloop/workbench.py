@@ -17,6 +17,7 @@ from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
     from goldloop.dataset.inspection import Fault
+    from goldloop.dataset.tags import Tag
     from goldloop.dataset.version import Version
     from goldloop.examination import Finding
     from goldloop.labeling.server import Access, EmbeddedServer, ServerStatus
@@ -86,15 +87,46 @@ def versions(name: str | None = None, workspace: Workspace | None = None) -> lis
 
 
 def show(reference: str, workspace: Workspace | None = None) -> Version:
-    """The version that `NAME` (the latest) or `NAME@DIGEST` means.
+    """The version that `NAME` (the latest), `NAME@DIGEST` or `NAME@TAG` means.
 
     Raises:
         VersionError: there is none.
     """
     from goldloop.dataset import version
 
-    name, _, digest = reference.partition("@")
-    return version.load((workspace or Workspace.open()).versions, name, digest or "latest")
+    return version.find((workspace or Workspace.open()).versions, reference)
+
+
+@recorded
+def tag(reference: str, name: str, *, move: bool = False, workspace: Workspace | None = None) -> Tag:
+    """Give a version a name that stands for its digest from then on: `pets@v1`.
+
+    Args:
+        reference: `NAME` (the latest), `NAME@DIGEST` or `NAME@TAG`.
+        name: the tag.
+        move: take it away from another version that has it.
+        workspace: where.
+
+    Raises:
+        VersionError: there is no such version, the name cannot be a tag, or another version has it.
+    """
+    from goldloop.dataset import tags, version
+
+    workspace = workspace or Workspace.open()
+    recipe = reference.partition("@")[0]
+    found = version.find(workspace.versions, reference)
+    with workspace.lock(recipe):
+        return tags.put(
+            workspace.versions / recipe, name, found.digest, by=workspace.actor, move=move
+        )
+
+
+def tags(name: str | None = None, workspace: Workspace | None = None) -> dict[str, dict[str, Tag]]:
+    """Recipe -> tag -> the version that it names, of one recipe or of all."""
+    from goldloop.dataset import tags, version
+
+    root = (workspace or Workspace.open()).versions
+    return {each: tags.tags(root / each) for each in ([name] if name else version.names(root))}
 
 
 def verify(reference: str, *, keys: Collection[str] = (), workspace: Workspace | None = None) -> list[Fault]:

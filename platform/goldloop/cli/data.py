@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from goldloop.cli.display import AS_JSON, progress, show_facts, show_json, show_table
 
-VERSION = typer.Argument(..., help="NAME for the latest version, or NAME@DIGEST.", show_default=False)
+if TYPE_CHECKING:
+    from goldloop.dataset.version import Version
+
+VERSION = typer.Argument(
+    ..., help="NAME for the latest version, NAME@DIGEST or NAME@TAG.", show_default=False
+)
 
 FORMAT = typer.Argument(
     ..., metavar="FORMAT", help="Such as coco, yolo, pascal-voc or conll.", show_default=False
@@ -98,13 +103,15 @@ def versions(
     from goldloop import workbench
 
     found = workbench.versions(name)
+    names = {version.digest: _tags_of(version) for version in found}
     if as_json:
-        show_json([version.facts() for version in found])
+        show_json([{**version.facts(), "tags": names[version.digest]} for version in found])
         return
-    columns = ("version", "rows", "classes", "committed", "message")
+    columns = ("version", "tags", "rows", "classes", "committed", "message")
     rows = [
         (
             version.ref,
+            ", ".join(names[version.digest]),
             sum(version.counts.values()),
             len(version.classes),
             version.created_at,
@@ -130,13 +137,14 @@ def show(
         show_json(croissant(found))
         return
     if as_json:
-        show_json({**found.facts(), "labelling": found.labelling()})
+        show_json({**found.facts(), "tags": _tags_of(found), "labelling": found.labelling()})
         return
     labelling = found.labelling()
     show_facts(
         {
             "version": found.ref,
             "digest": found.digest,
+            "tags": ", ".join(_tags_of(found)) or "-",
             "parent": found.parent or "-",
             "task": found.task["kind"],
             "rows": ", ".join(f"{count} {split}" for split, count in found.counts.items()),
@@ -208,6 +216,13 @@ def _show_annotators(annotators: Mapping[str, Mapping[str, Any]]) -> None:
         for name, facts in annotators.items()
     ]
     show_table(("annotator", "answers", "skips", "like the others", "like the labels", "per task"), rows)
+
+
+def _tags_of(version: Version) -> list[str]:
+    from goldloop import workbench
+
+    given = workbench.tags(version.name)[version.name].values()
+    return [each.name for each in given if each.digest == version.digest]
 
 
 def verify(

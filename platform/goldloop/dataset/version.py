@@ -2,6 +2,7 @@
 
     <workspace>/versions/NAME/
       log.jsonl                 the commits, oldest first: what is listed is what is here
+      tags.jsonl                names that people gave to some of them
       <digest, 16 digits>/
         README.md               the dataset card; tells `datasets.load_dataset` where the splits are
         data/<split>-....parquet
@@ -43,6 +44,7 @@ from goldloop.dataset.past import NAME_LENGTH, Ground, Past
 from goldloop.dataset.reading import open_split, sample_of
 from goldloop.dataset.shards import Entry
 from goldloop.dataset.splits import split_of
+from goldloop.dataset.tags import resolve
 from goldloop.dataset.tally import Tally, agreement_carried, agreement_of
 from goldloop.errors import VersionError
 from goldloop.media import MediaStore
@@ -334,21 +336,23 @@ def _commit(
 
 
 def load(root: Path, name: str, digest: str = "latest") -> Version:
-    """A version by its digest or the beginning of it; `latest` is the one committed last.
+    """A version by its digest, the beginning of it, or a tag; `latest` is the one committed last.
 
     Raises:
         VersionError: there is none, or several begin so, or it cannot be read.
     """
     known = [commit.digest for commit in _listed(root / name)]
-    found = set(known[-1:]) if digest == "latest" else {each for each in known if each.startswith(digest)}
-    if len(found) == 1:
-        return _read(root / name, found.pop())
-    raise VersionError(
-        "several versions begin so" if found else "no such version",
-        where=f"{name}@{digest}",
-        found=", ".join(f"{name}@{each[:12]}" for each in dict.fromkeys(known)) or "no version at all",
-        remedy="Commit one with `goldloop commit`" if not known else "`goldloop versions` lists them",
-    )
+    return _read(root / name, resolve(root / name, known, digest))
+
+
+def find(root: Path, reference: str) -> Version:
+    """The version that `NAME` (the latest), `NAME@DIGEST` or `NAME@TAG` means.
+
+    Raises:
+        VersionError: as `load`.
+    """
+    name, _, digest = reference.partition("@")
+    return load(root, name, digest or "latest")
 
 
 def versions(root: Path, name: str) -> list[Version]:
