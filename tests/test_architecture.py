@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"governance", "erasure"},
     {"tracing"},
     {"holders"},
-    {"workbench", "exchange"},
+    {"workbench", "exchange", "comparison"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},
     {"relabeling", "assessment"},
     {"suspicion"},

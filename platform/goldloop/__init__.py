@@ -42,6 +42,7 @@ _HOMES = {
     "doctor": "goldloop.workbench",
     "versions": "goldloop.workbench",
     "show": "goldloop.workbench",
+    "diff": "goldloop.comparison",
     "tag": "goldloop.workbench",
     "tags": "goldloop.workbench",
     "verify": "goldloop.workbench",

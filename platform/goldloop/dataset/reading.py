@@ -77,6 +77,18 @@ def sample_of(folder: Path, task: Task[Any], split: str, count: int) -> datasets
     return datasets.Dataset.from_dict(columns, features=features)
 
 
+def content_of(folder: Path, modality: str, number: int) -> bytes | str | None:
+    """The image or text of the row of a version that has a number; None if none has it."""
+    column = "text" if modality == "text" else "image"
+    parts = [part for parts in Manifest.load(folder).shards.values() for part in parts]
+    found = rows_numbered(folder, parts, [number], [column])
+    if not found:
+        return None
+    content: Any = found[0][column]
+    shown: bytes | str = content["bytes"] if modality == "image" else content
+    return shown
+
+
 def _arrow_file(shard: Path, part: Part, features: datasets.Features, cache: Path) -> Path:
     """The Arrow file of a shard, made if need be: whole, or not there."""
     import pyarrow

@@ -1,7 +1,8 @@
 """Names that people give to versions, such as `v1`: usable wherever a digest is.
 
 `tags.jsonl` beside the log of commits has a line for each act of tagging, oldest first; the last one on a
-name counts. It is replaced whole, so no line of it can be half-written, and where a tag stood before stays known.
+name counts. It is replaced whole, so no line of it can be half-written, and where a tag stood before stays
+known.
 """
 
 from __future__ import annotations

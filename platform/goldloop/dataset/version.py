@@ -41,7 +41,7 @@ from goldloop.dataset.draft import Draft, Facts, put, sweep
 from goldloop.dataset.ledger import Ledger
 from goldloop.dataset.manifest import FORMAT
 from goldloop.dataset.past import NAME_LENGTH, Ground, Past
-from goldloop.dataset.reading import open_split, sample_of
+from goldloop.dataset.reading import content_of, open_split, sample_of
 from goldloop.dataset.shards import Entry
 from goldloop.dataset.splits import split_of
 from goldloop.dataset.tags import resolve
@@ -110,6 +110,10 @@ class Version:
         """The rows of a split by key, images as the bytes of their files; empty if it has none."""
         cache = self.folder.parents[2] / "cache" / "arrow"
         return open_split(self.folder, tasks.create(self.task), split, cache)
+
+    def content(self, number: int) -> bytes | str | None:
+        """The image or text of the row with a number; None if there is no such row."""
+        return content_of(self.folder, tasks.create(self.task).modality, number)
 
     def sample(self, split: str, count: int) -> datasets.Dataset:
         """Some rows of a split, the longest texts among them; nothing is written."""

@@ -377,6 +377,10 @@ class TokenClassification(ClassesTask[list[Span]]):
         text = " ".join(", ".join(words).split())
         return text if 0 < len(text) <= 120 else counted(self.classes_in(self._shown(target)))
 
+    @override
+    def marked(self, target: list[Span]) -> Sequence[tuple[int, int, str]]:
+        return [(span["start"], span["end"], span["label"]) for span in self._shown(target)]
+
     def _shown(self, spans: Sequence[Span]) -> list[Span]:
         """What annotators are shown: all that people marked, and what a model is sure enough of."""
         return [span for span in spans if span.get("score", 1.0) >= self.config.confidence]
