@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"governance", "erasure"},
     {"tracing"},
     {"holders"},
-    {"workbench", "exchange", "comparison"},
+    {"workbench", "exchange", "comparison", "migration"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},
     {"relabeling", "assessment"},
     {"suspicion"},

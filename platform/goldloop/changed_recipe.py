@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -86,11 +87,51 @@ def _assigned(text: str, parts: list[str], value: Any) -> str | None:
             for outer in reversed(parts[number + 1 :]):
                 value = {outer: value}
             break
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        return _listed(text, node, value)
     if not _on_one_line(node):
         return None
     start, end = node.start_mark.index, node.end_mark.index
     space = " " if start == end else ""
     return f"{text[:start]}{space}{in_yaml(value)}{text[end:]}"
+
+
+def _listed(text: str, node: yaml.SequenceNode, values: list[Any]) -> str | None:
+    """The text with other values in a list of a line each: lines of values that stay are left as they are."""
+    entries = node.value
+    if not all(isinstance(entry, yaml.ScalarNode) and _on_one_line(entry) for entry in entries):
+        return None
+    old = [yaml.safe_load(text[entry.start_mark.index : entry.end_mark.index]) for entry in entries]
+    changes = difflib.SequenceMatcher(None, list(map(repr, old)), list(map(repr, values)), autojunk=False)
+    for _, first, last, start, end in reversed(
+        [each for each in changes.get_opcodes() if each[0] != "equal"]
+    ):
+        fresh = [in_yaml(value) for value in values[start:end]]
+        if first == last:
+            # Behind the value before, whose line is there; at the front, before the first.
+            place = _line_end(text, entries[first - 1]) if first else _line_start(text, entries[0])
+        else:
+            place = _line_end(text, entries[last - 1])
+        dash = text[_line_start(text, entries[0]) : entries[0].start_mark.index]
+        kept = min(last - first, len(fresh))
+        text = text[:place] + "".join(f"{dash}{value}\n" for value in fresh[kept:]) + text[place:]
+        for number in reversed(range(first, last)):
+            entry = entries[number]
+            if number - first < kept:
+                begin, stop, said = entry.start_mark.index, entry.end_mark.index, fresh[number - first]
+            else:
+                begin, stop, said = _line_start(text, entry), _line_end(text, entry), ""
+            text = text[:begin] + said + text[stop:]
+    return text
+
+
+def _line_start(text: str, node: yaml.Node) -> int:
+    return text.rfind("\n", 0, node.start_mark.index) + 1
+
+
+def _line_end(text: str, node: yaml.Node) -> int:
+    end = text.find("\n", node.end_mark.index)
+    return len(text) if end < 0 else end + 1
 
 
 def _part(node: Any, part: str) -> Any:

@@ -181,6 +181,7 @@ def commit(
     """
     from goldloop.dataset import certificate
     from goldloop.dataset import version as versions
+    from goldloop.dataset.division import told_apart
     from goldloop.quality.consensus import settle
 
     workspace = workspace or Workspace.open()
@@ -200,7 +201,8 @@ def commit(
         items = {key: item for key, item in items.items() if key in wanted}
         accounts = wiring.account_for(recipe.name, sources, items, states)
         need = recipe.labeling.annotators_per_item
-        acts = (act for act in annotations if act.key in items)
+        given = (act for act in annotations if act.key in items)
+        acts = told_apart(workspace.versions / recipe.name, given)
         policy, reviewer = wiring.consensus(recipe, workspace)
         if reviewer is not None and not any(act.annotator == reviewer for act in annotations):
             progress.say(f"commit: the reviewer {reviewer} has not answered anything yet")

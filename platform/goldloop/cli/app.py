@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from goldloop.cli import data, governance, history, loop, models, quality, search, server, start
+from goldloop.cli import classes, data, governance, history, loop, models, quality, search, server, start
 
 app = typer.Typer(
     name="goldloop",
@@ -33,5 +33,5 @@ def goldloop(
     """From raw images and text to a model in production, on labels you can prove."""
 
 
-for module in (start, server, loop, search, data, history, quality, models, governance):
+for module in (start, server, loop, search, data, history, classes, quality, models, governance):
     module.add_to(app)
