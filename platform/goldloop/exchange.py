@@ -188,7 +188,7 @@ def export(
     for loss in losses:
         progress.say(f"export: {format} cannot hold {loss}")
     progress.say(f"export: {found.ref} as {format} to {folder}")
-    record = export_records.begin(workspace.exports, name, found.digest, section, split, folder)
+    record = export_records.begin(workspace.exports, found.name, found.digest, section, split, folder)
     try:
         form.write(folder, task, rows)
     except GoldloopError:

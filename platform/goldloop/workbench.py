@@ -116,9 +116,7 @@ def tag(reference: str, name: str, *, move: bool = False, workspace: Workspace |
     recipe = reference.partition("@")[0]
     found = version.find(workspace.versions, reference)
     with workspace.lock(recipe):
-        return tags.put(
-            workspace.versions / recipe, name, found.digest, by=workspace.actor, move=move
-        )
+        return tags.put(workspace.versions / recipe, name, found.digest, by=workspace.actor, move=move)
 
 
 def tags(name: str | None = None, workspace: Workspace | None = None) -> dict[str, dict[str, Tag]]:

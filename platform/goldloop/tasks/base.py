@@ -447,7 +447,7 @@ class Task(Plugin, Generic[T]):
         return None
 
     def marked(self, target: T) -> Sequence[tuple[int, int, str]]:
-        """Start and end, in code points, of what an answer marks in a text, and its class; empty if nothing."""
+        """Start and end, in code points, of what an answer marks in a text, and its class."""
         return ()
 
     @classmethod
