@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"governance", "erasure"},
     {"tracing"},
     {"holders"},
-    {"workbench", "exchange", "comparison", "migration"},
+    {"workbench", "exchange", "comparison", "migration", "storage"},
     {"simulation", "state", "examination", "blank_recipe", "changed_recipe", "tuning", "estimation"},
     {"relabeling", "assessment"},
     {"suspicion"},

@@ -5,6 +5,7 @@ Slow packages (mlflow, torch, the SDK) are imported by the function that needs t
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,6 +150,19 @@ def account_for(
                 remedy="Run `goldloop pull` again; if it stays so, this is a fault of goldloop itself",
             )
     return {f"pull {source}": books.outcomes for source, books in sources.items()}
+
+
+def needed_versions(workspace: Workspace, name: str) -> set[str]:
+    """Beginnings of the digests of versions that a run, a report or a registered model of a name is about.
+
+    Raises:
+        ModelError: the registry cannot be asked; what it names is then not known.
+    """
+    found = {model.version for model in registry(workspace).models(name)} | tracking(workspace).versions(name)
+    for record in (workspace.runs / name).glob("*/run.json"):
+        found.add(str(json.loads(record.read_text(encoding="utf-8")).get("facts", {}).get("version", "")))
+    found |= {folder.name.partition("-")[0] for folder in (workspace.runs / name).glob("*/reports/*-*")}
+    return {each.rpartition("@")[2] for each in found} - {""}
 
 
 def champion_of(workspace: Workspace, name: str | None) -> ModelVersion:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from goldloop.cli import classes, data, governance, history, loop, models, quality, search, server, start
+from goldloop.cli import (
+    classes,
+    data,
+    governance,
+    history,
+    loop,
+    models,
+    quality,
+    search,
+    server,
+    start,
+    storage,
+)
 
 app = typer.Typer(
     name="goldloop",
@@ -33,5 +45,5 @@ def goldloop(
     """From raw images and text to a model in production, on labels you can prove."""
 
 
-for module in (start, server, loop, search, data, history, classes, quality, models, governance):
+for module in (start, server, loop, search, data, storage, history, classes, quality, models, governance):
     module.add_to(app)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from goldloop.dataset.limits import known_limits
 from goldloop.dataset.shards import ROW, features_of
@@ -16,6 +19,8 @@ from goldloop.dataset.tally import Tally
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from goldloop.dataset.version import Version
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
@@ -42,10 +47,7 @@ def dataset_card(
         reviewed: what came of items that were sent back to annotators, in counts.
         ledger: stage -> outcome -> count, of the stages before; `pull SOURCE` for each source.
     """
-    from jinja2 import Template
-
-    form = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
-    card: str = Template(form, trim_blocks=True, lstrip_blocks=True).render(
+    card: str = _form().render(
         card_data=_metadata(version, task, tally.rows, dead),
         version=version,
         rows=tally.rows,
@@ -110,6 +112,15 @@ def _sources(ledger: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str]]:
     ]
 
 
+@cache
+def _form() -> Template:
+    from jinja2 import Template
+
+    form = Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8")
+    template: Template = Template(form, trim_blocks=True, lstrip_blocks=True)
+    return template
+
+
 def _metadata(version: Version, task: Task[Any], rows: int, dead: Sequence[int]) -> str:
     """The head: where each split's files are, which of their columns and rows are meant, and the features.
 
@@ -131,7 +142,9 @@ def _metadata(version: Version, task: Task[Any], rows: int, dead: Sequence[int])
         configs=[{"config_name": "default", "columns": list(features), "data_files": files}],
     )
     DatasetInfosDict(default=DatasetInfo(features=features, splits=splits)).to_dataset_card_data(data)
-    head = str(data.to_yaml())
+    fields: Mapping[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    head: str = yaml.dump(fields, Dumper=dumper, sort_keys=False, allow_unicode=True)
     if not dead:
         return head
     # One line, by hand: a writer of YAML would give each number a line of its own.

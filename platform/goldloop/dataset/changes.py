@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from goldloop.dataset.digest import canonical, row_digest
 from goldloop.dataset.ledger import Line, State
 from goldloop.dataset.shards import Entry, in_order
-from goldloop.records import Outcome
+from goldloop.records import Label, Outcome
 from goldloop.tasks.base import Task
 
 Answers = Mapping[str, Mapping[str, Any]]
@@ -96,6 +96,9 @@ class Told:
         )
 
 
+_BESIDE_TARGET = tuple(field.name for field in fields(Label) if field.name not in ("key", "target"))
+
+
 def _is_new(line: Line, known: State | Line | None) -> bool:
     return known is None or (known.row, known.mark) != (line.row, line.mark)
 
@@ -106,8 +109,7 @@ def _line(task: Task[Any], outcome: Outcome, entry: Entry | None, given: Mapping
     if entry is None:
         return Line(outcome.subject, outcome.outcome, outcome.reason, mark=_mark(told))
     item, label = entry.item, entry.label
-    told += [item.group, item.uri, label.provenance, label.annotators, label.agreement, label.shown_models]
-    told.append(label.confidence)
+    told += [item.group, item.uri, *(getattr(label, name) for name in _BESIDE_TARGET)]
     return Line(
         key=item.key,
         outcome=outcome.outcome,

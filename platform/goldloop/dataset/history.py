@@ -7,7 +7,7 @@ the class registry, so that ids stay where they are even if a version's own fold
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from goldloop.durable import flush, write_text
@@ -62,12 +62,33 @@ def commits(folder: Path) -> list[Commit]:
 def add(folder: Path, commit: Commit) -> None:
     """Put a commit at the end of the log; the whole log is replaced, or nothing."""
     path = folder / LOG
-    aside = folder / ".writing-log"
     before = path.read_text(encoding="utf-8") if path.exists() else ""
+    _replace(folder, before + _line(commit))
+
+
+def insert(folder: Path, commit: Commit) -> None:
+    """Put a commit that was made elsewhere where its time is; the whole log is replaced, or nothing.
+
+    The class registry only grows: a later commit with fewer classes would have ids given out again, so that
+    a commit at the end has at least the classes of the one before.
+    """
+    known = commits(folder)
+    place = sum(each.at <= commit.at for each in known)
+    if place == len(known) and known and len(known[-1].classes) > len(commit.classes):
+        commit = replace(commit, classes=known[-1].classes)
+    _replace(folder, "".join(map(_line, [*known[:place], commit, *known[place:]])))
+
+
+def _line(commit: Commit) -> str:
+    # Escaped, so that no sign of a message is taken for a line's end.
+    return json.dumps(asdict(commit)) + "\n"
+
+
+def _replace(folder: Path, text: str) -> None:
+    aside = folder / ".writing-log"
     try:
-        # Escaped, so that no sign of a message is taken for a line's end.
-        write_text(aside, before + json.dumps(asdict(commit)) + "\n")
-        aside.replace(path)
+        write_text(aside, text)
+        aside.replace(folder / LOG)
         flush(folder)
     finally:
         aside.unlink(missing_ok=True)

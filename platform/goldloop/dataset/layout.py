@@ -124,9 +124,12 @@ def _ledger(folder: Path, sources: Sequence[Source], changes: Changes, tree: Tre
 
 def _answers(folder: Path, sources: Sequence[Source], changes: Changes) -> tuple[Part, ...]:
     chain = list(sources)
-    if changes.answers or not chain:
+    # Where nobody ever answered, nothing has to be taken back.
+    known = any(source.part.rows for source in chain)
+    answers = {key: given for key, given in changes.answers.items() if given or known}
+    if answers or not chain:
         path = folder / "goldloop" / "answers-new.parquet"
-        chain.append(Source(path, part_of(path, write_answers(path, changes.answers))))
+        chain.append(Source(path, part_of(path, write_answers(path, answers))))
     run = run_to_merge([source.part for source in chain])
     if len(chain) - run > 1:
         path = folder / "goldloop" / "answers-merged.parquet"

@@ -134,12 +134,14 @@ class Ledger:
 
     def tree(self) -> Tree:
         """The buckets as the files have them."""
+        import numpy
+
         digits = self._files[0].digits if self._files else 0
-        buckets = bytearray(_KEY * 16**digits)
+        buckets = numpy.zeros(16**digits, dtype=f"V{_KEY}")
         for file in self._files:
-            for number, digest in file.buckets():
-                buckets[_KEY * number : _KEY * (number + 1)] = digest
-        return Tree(digits, bytes(buckets), {})
+            told = numpy.frombuffer(file.told(), dtype=[("number", ">u4"), ("digest", f"V{_KEY}")])
+            buckets[told["number"]] = told["digest"]
+        return Tree(digits, buckets.tobytes(), {})
 
     def tree_after(self, lines: Sequence[Line], rows: int) -> Tree:
         """The buckets once these lines are added, and the version has so many rows."""
@@ -213,8 +215,12 @@ class _File:
         fields = {name: self._batch[name][place].as_py() for name in self._batch.schema.names}
         return Line(**{**fields, "key": fields["key"].hex()})
 
+    def told(self) -> bytes:
+        """The buckets that it has: the number of each in 4 bytes, then its digest."""
+        return base64.b64decode(self._buckets)
+
     def buckets(self) -> Iterator[tuple[int, bytes]]:
-        told = base64.b64decode(self._buckets)
+        told = self.told()
         for start in range(0, len(told), 4 + _KEY):
             yield int.from_bytes(told[start : start + 4], "big"), told[start + 4 : start + 4 + _KEY]
 

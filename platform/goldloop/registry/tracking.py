@@ -69,6 +69,26 @@ class Tracking:
             record.end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
 
+    def versions(self, name: str) -> set[str]:
+        """The versions that runs of a recipe train on or have trained on, unfinished ones too.
+
+        Raises:
+            ModelError: MLflow cannot be reached.
+        """
+        connection = self._connection
+        with connection.failures():
+            experiment = connection.client.get_experiment_by_name(name)
+            if experiment is None:
+                return set()
+            found: set[str] = set()
+            token = None
+            while True:
+                page = connection.client.search_runs([experiment.experiment_id], page_token=token)
+                found |= {run.data.params["version"] for run in page if "version" in run.data.params}
+                token = page.token
+                if not token:
+                    return found
+
 
 class Record:
     """One run as MLflow has it.

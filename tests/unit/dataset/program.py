@@ -1,4 +1,6 @@
-"""Commits that are cut off: `program.py kill | interrupt | full FOLDER`, in processes of their own.
+"""Commits, transfers and collections that are cut off: `program.py WAY FOLDER`, in processes of their own.
+
+The ways: `kill`, `interrupt` and `full` (the disk) for a commit; `publish`, `fetch` and `gc`, killed.
 
 Each attempt works on a fresh copy of a workspace with one version, in a forked process; the audit hooks of
 Python tell when it opens, renames or removes something there. Prints how many moments were tried.
@@ -10,6 +12,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,9 +30,13 @@ import pytest
 from conftest import Material, texts
 from goldloop.dataset import version as versions
 from goldloop.dataset.certificate import verify
+from goldloop.dataset.draft import ASIDE
+from goldloop.dataset.garbage import find_garbage, take_away, unused_arrow_files
+from goldloop.dataset.remote import Remote
+from goldloop.dataset.travel import bring
 from goldloop.errors import VersionError
 
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
+EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree"}
 LIMITS = (0, 1, 300, 1_000, 2_000, 3_000, 4_000)
 
 
@@ -50,7 +57,7 @@ def cut_off(root: Path, moment: int, act: Callable[[], None]) -> None:
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal touched
-        if event in EVENTS and str(arguments[0]).startswith(str(root)):
+        if event in EVENTS and any(str(each).startswith(str(root)) for each in arguments[:2]):
             touched += 1
             if touched == moment:
                 act()
@@ -106,6 +113,86 @@ def check(root: Path, _moment: int) -> None:
     assert left == {listed[0].folder.name, second.folder.name, "log.jsonl"}, left
 
 
+def publish_until_killed(root: Path, moment: int) -> None:
+    made = material(root)
+    version = versions.load(made.versions, "signs")
+    cut_off(root, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    Remote(str(root / "place")).publish("signs", version.digest, version.folder)
+
+
+def check_published(root: Path, _moment: int) -> None:
+    """What is published can be fetched whole; publishing again ends as if it had been left alone."""
+    made = material(root)
+    here = versions.load(made.versions, "signs")
+    remote = Remote(str(root / "place"))
+    for digest in remote.versions("signs"):
+        bring(root / "there" / "signs", remote, digest)
+    for version in versions.versions(root / "there", "signs"):
+        assert verify(version.folder) == []
+    remote.publish("signs", here.digest, here.folder)
+    assert remote.publish("signs", here.digest, here.folder) == (0, 0)
+    whole, _, _ = bring(root / "again" / "signs", remote, "latest")
+    assert whole == here.digest
+
+
+def publish_first(root: Path, _moment: int) -> None:
+    commit_first(root, 0)
+    version = versions.load(root / "versions", "signs")
+    Remote(str(root / "place")).publish("signs", version.digest, version.folder)
+
+
+def fetch_until_killed(root: Path, moment: int) -> None:
+    cut_off(root, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    bring(root / "there" / "signs", Remote(str(root / "place")), "latest")
+
+
+def check_fetched(root: Path, _moment: int) -> None:
+    """What is listed is whole, and fetching again ends as if it had been left alone."""
+    there = root / "there" / "signs"
+    for version in versions.versions(there.parent, "signs"):
+        assert verify(version.folder) == []
+    whole, _, _ = bring(there, Remote(str(root / "place")), "latest")
+    assert verify(versions.load(there.parent, "signs", whole).folder) == []
+    assert {path.name for path in there.iterdir()} == {whole[:16], "log.jsonl"}
+
+
+def commit_some(root: Path, _moment: int) -> None:
+    made = texts(root, count=400)
+    for place in range(6):
+        made.labels[place] = replace(made.labels[place], target="1" if place % 3 != 2 else "no")
+        version = made.commit()
+        version.dataset("test")
+    (version.folder.parent / f"{ASIDE}left" / "data").mkdir(parents=True)
+
+
+def collect_until_killed(root: Path, moment: int) -> None:
+    cut_off(root, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    collect(root)
+
+
+def collect(root: Path) -> None:
+    folder = root / "versions" / "signs"
+    third = versions.versions(folder.parent, "signs")[-3]
+    take_away(find_garbage(folder, keep=1, needed={third.digest[:12]}))
+    staying = [version.folder for version in versions.versions(folder.parent, "signs")]
+    take_away(unused_arrow_files(root / "cache" / "arrow", staying))
+
+
+def check_collected(root: Path, _moment: int) -> None:
+    """What is listed is whole, what is needed is there, and collecting again ends the work."""
+    folder = root / "versions" / "signs"
+    listed = versions.versions(folder.parent, "signs")
+    assert len(listed) >= 2
+    for version in listed:
+        assert verify(version.folder) == []
+    needed = listed[-2 if len(listed) == 2 else -3]
+    take_away(find_garbage(folder, keep=1, needed={needed.digest[:12]}))
+    left = versions.versions(folder.parent, "signs")
+    assert left == [needed, listed[-1]]
+    assert {path.name for path in folder.iterdir()} == {*(each.folder.name for each in left), "log.jsonl"}
+    assert verify(material(root).commit().folder) == []
+
+
 def in_a_process(act: Callable[[Path, int], None], root: Path, moment: int) -> int:
     """The exit status of `act`; 0 if it ended by itself."""
     child = os.fork()
@@ -119,14 +206,20 @@ def in_a_process(act: Callable[[Path, int], None], root: Path, moment: int) -> i
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(act: Callable[[Path, int], None], expected: int, root: Path) -> int:
+def main(
+    begin: Callable[[Path, int], None],
+    act: Callable[[Path, int], None],
+    check: Callable[[Path, int], None],
+    expected: int,
+    root: Path,
+) -> int:
     start = root / "start"
-    assert in_a_process(commit_first, start, 0) == 0
+    assert in_a_process(begin, start, 0) == 0
     moment = 0
     while True:
         moment += 1
         here = root / f"moment-{moment}"
-        shutil.copytree(start, here)
+        subprocess.run(["cp", "-a", str(start), str(here)], check=True)  # hard links stay what they are
         status = in_a_process(act, here, moment)
         assert status in (0, expected), f"moment {moment} ended with {status}"
         assert in_a_process(check, here, moment) == 0, f"after moment {moment}"
@@ -136,9 +229,12 @@ def main(act: Callable[[Path, int], None], expected: int, root: Path) -> int:
 
 
 ACTS = {
-    "kill": (commit_until_killed, -signal.SIGKILL),
-    "interrupt": (commit_until_interrupted, 130),
-    "full": (commit_on_a_full_disk, 1),
+    "kill": (commit_first, commit_until_killed, check, -signal.SIGKILL),
+    "interrupt": (commit_first, commit_until_interrupted, check, 130),
+    "full": (commit_first, commit_on_a_full_disk, check, 1),
+    "publish": (commit_first, publish_until_killed, check_published, -signal.SIGKILL),
+    "fetch": (publish_first, fetch_until_killed, check_fetched, -signal.SIGKILL),
+    "gc": (commit_some, collect_until_killed, check_collected, -signal.SIGKILL),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Commits that are killed, interrupted or out of disk, at every moment at which they touch a file."""
+"""Commits, transfers and collections that are killed, at every moment at which they touch a file.
+
+Commits are interrupted, too, and run out of disk.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ from goldloop.dataset.draft import ASIDE, sweep
 PROGRAM = Path(__file__).with_name("program.py")
 
 
-@pytest.mark.parametrize(("way", "moments"), [("kill", 25), ("interrupt", 25), ("full", 5)])
-def test_a_commit_that_is_cut_off_lists_nothing_half_written_and_the_next_one_works(tmp_path, way, moments):
+@pytest.mark.parametrize(
+    ("way", "moments"),
+    [("kill", 30), ("interrupt", 30), ("full", 5), ("publish", 30), ("fetch", 30), ("gc", 30)],
+)
+def test_what_is_cut_off_lists_nothing_half_written_and_the_next_one_works(tmp_path, way, moments):
     done = subprocess.run(
         [sys.executable, "-W", "error", str(PROGRAM), way, str(tmp_path)],
         capture_output=True,

@@ -1,6 +1,6 @@
 import pytest
 
-from goldloop.dataset.history import Commit, add, commits
+from goldloop.dataset.history import Commit, add, commits, insert
 from goldloop.errors import VersionError
 
 FIRST = Commit("a" * 64, "2026-01-01T00:00:00+00:00", "one\nline\u2028more", None, ("x", "é"))
@@ -21,3 +21,16 @@ def test_a_broken_line_is_named(tmp_path):
     log.write_text(log.read_text() + '{"digest": ')
     with pytest.raises(VersionError, match=r"log\.jsonl, line 2"):
         commits(tmp_path)
+
+
+def test_a_commit_made_elsewhere_stands_where_its_time_is(tmp_path):
+    third = Commit("c" * 64, "2026-01-03T00:00:00+00:00", None, "b" * 64, SECOND.classes)
+    for commit in (third, FIRST, SECOND):
+        insert(tmp_path, commit)
+    assert commits(tmp_path) == [FIRST, SECOND, third]
+
+
+def test_a_commit_made_elsewhere_takes_no_class_away(tmp_path):
+    add(tmp_path, SECOND)
+    insert(tmp_path, Commit("d" * 64, "2026-01-09T00:00:00+00:00", None, None, ("x",)))
+    assert commits(tmp_path)[-1].classes == SECOND.classes
