@@ -7,6 +7,7 @@ GoldloopError                 the root: catch this to catch them all
 │   └── WorkspaceBusy         another process works on the same recipe
 ├── SourceError               a source as a whole: no such folder, no such column
 │   └── ItemError             one item of a source; it is quarantined and the rest goes on
+│       └── Dropped               one that the recipe's cleaning leaves out
 ├── AnnotationError           one annotation that does not fit its item or its task type
 ├── LedgerError               items that went missing: a stage whose books do not balance
 ├── LabelStudioError          the annotation server
@@ -105,6 +106,10 @@ class SourceError(GoldloopError):
 
 class ItemError(SourceError):
     """One item of a source cannot be used; it is quarantined with this error's message as its reason."""
+
+
+class Dropped(ItemError):
+    """One item of a source is left out by the recipe's cleaning, with this error's message as the reason."""
 
 
 class AnnotationError(GoldloopError):

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from goldloop import wiring
 from goldloop.acts import recorded
-from goldloop.catalog import forgotten, server_side, stages
+from goldloop.catalog import forgotten, server_side
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, by_source, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
-from goldloop.connectors import connectors
-from goldloop.connectors._intake import Intake, fingerprint
+from goldloop.connectors import _intake as intake
 from goldloop.errors import GateRefused, TrainingError
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import Recipe, digest_of, parse
@@ -48,7 +47,7 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
     """
     workspace = workspace or Workspace.open()
     with workspace.lock(recipe.name):
-        pulled = pull(recipe, workspace, progress, skip_unchanged=True)
+        pulled = pull(recipe, workspace, progress)
         asks = wiring.asks_annotators(recipe, workspace)
         pushed = push(recipe, workspace, progress) if asks else None
         collected = collect(recipe, workspace, progress) if asks else None
@@ -74,37 +73,35 @@ def pull(
     workspace: Workspace | None = None,
     progress: Progress = SILENT,
     *,
-    skip_unchanged: bool = False,
+    full: bool = False,
 ) -> Balance:
     """Sources -> catalog: every address gets an outcome, every content is kept once.
 
+    What has not changed since the last pull, by names, sizes, times and the stores' own marks, is not read
+    again; a pull that was killed goes on where it was.
+
     Args:
-        recipe: its sources and its task.
+        recipe: its sources, its cleaning and its task.
         workspace: where.
         progress: where to tell how far it is.
-        skip_unchanged: do not read sources whose listing (names, sizes, times) is that of the last pull.
+        full: read everything again, and ask sources that tell only what is new for all that they have.
 
     Raises:
         SourceError: a source cannot be read at all, or has nothing in it.
     """
     workspace = workspace or Workspace.open()
-    task = tasks.create(recipe.task)
-    sources = [
-        (f"{number}:{config.kind}", connectors.create(config)) for number, config in enumerate(recipe.sources)
-    ]
     with workspace.lock(recipe.name):
         progress.say("pull: looking at the sources")
-        mark = fingerprint(sources)
-        inputs = digest_of([wiring.fields(recipe)["sources"], wiring.fields(recipe)["task"], mark])
+        sources = wiring.sources(recipe)
         with workspace.engine.connect() as connection:
-            done = stages.finished(connection, recipe.name, "pull", inputs)
-            if skip_unchanged and mark is not None and done is not None:
+            looked = intake.look(connection, recipe.name, sources, full=full)
+            if intake.is_unchanged(connection, recipe.name, looked):
                 progress.say("pull: the sources have not changed")
                 return balance(connection, recipe.name, "pull")
             erased = forgotten.keys(connection)
-        intake = Intake(workspace.media, task.modality, task.parse, task.check, erased)
-        intake.read(sources, progress)
-        books = intake.store(workspace.engine, recipe.name, inputs)
+        inputs = digest_of([[source.name, source.reading] for source in sources])
+        taker = wiring.intake(recipe, workspace.media.put, erased)
+        books = intake.pull(workspace.engine, recipe.name, looked, taker, inputs, progress)
     progress.say(f"pull: {books}")
     return books
 

@@ -61,7 +61,7 @@ class MediaStore:
                 "an image is missing from the workspace",
                 where=self.path(item),
                 found=error.strerror,
-                remedy=f"Run `goldloop pull` again; it came from {item.uri}",
+                remedy=f"Run `goldloop pull` with `--full`; it came from {item.uri}",
             ) from error
 
     def _file(self, item: Item, extension: str) -> Path:

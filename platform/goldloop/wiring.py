@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import Balance
+from goldloop.connectors import connectors
+from goldloop.connectors._intake import Intake, Put, Source
 from goldloop.errors import LedgerError, ModelError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
@@ -43,6 +45,25 @@ _SILENT = Silent()
 def fields(recipe: Recipe) -> dict[str, Any]:
     """A resolved recipe as JSON."""
     return recipe.model_dump(mode="json", by_alias=True)
+
+
+def sources(recipe: Recipe) -> list[Source]:
+    """A recipe's sources, by number and kind."""
+    section = fields(recipe)
+    return [
+        Source(
+            f"{number}:{config.kind}",
+            connectors.create(config),
+            digest_of([section["sources"][number], section["task"], __version__]),
+        )
+        for number, config in enumerate(recipe.sources)
+    ]
+
+
+def intake(recipe: Recipe, put: Put, forgotten: Collection[str] = ()) -> Intake:
+    """What a recipe makes of what its sources give; `put` keeps images, what is `forgotten` stays out."""
+    task = tasks.create(recipe.task)
+    return Intake(put, task.modality, task.parse, task.check, forgotten=forgotten)
 
 
 def session(recipe: Recipe, workspace: Workspace) -> Session:

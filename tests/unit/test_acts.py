@@ -61,11 +61,11 @@ def test_every_stage_is_an_act_and_keeps_its_signature(act):
 
 
 def test_a_stage_is_told_with_its_recipe_and_what_it_gave(workspace, recipe):
-    loop.pull(recipe, workspace, skip_unchanged=True)
+    loop.pull(recipe, workspace, full=True)
     version = loop.commit(recipe, workspace, message="said about somebody")
     pulled, committed = workspace.audit.entries()
     assert (pulled.command, pulled.recipe, pulled.recipe_digest) == ("pull", "notes", recipe.digest())
-    assert pulled.inputs == {"skip_unchanged": True}
+    assert pulled.inputs == {"full": True}
     assert pulled.outputs == {"outcomes": {"pulled": 40}}
     assert committed.outputs["ref"] == version.ref
     assert committed.actor == "ada"

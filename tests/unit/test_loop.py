@@ -39,17 +39,17 @@ def test_a_pull_brings_back_media_that_were_lost(workspace, recipe):
     workspace.media.path(item).unlink()
     with pytest.raises(WorkspaceError, match="goldloop pull"):
         workspace.media.read(item)
-    loop.pull(recipe, workspace, skip_unchanged=True)
+    loop.pull(recipe, workspace)
     assert not workspace.media.path(item).exists()
-    assert loop.pull(recipe, workspace).outcomes == {"pulled": 20}
+    assert loop.pull(recipe, workspace, full=True).outcomes == {"pulled": 20}
     assert workspace.media.read(item)
 
 
-def test_what_has_not_changed_is_not_read_again_if_so_asked(workspace, recipe, tmp_path):
+def test_a_file_that_is_taken_away_is_seen_though_the_others_are_not_read_again(workspace, recipe, tmp_path):
     before = loop.pull(recipe, workspace)
-    assert loop.pull(recipe, workspace, skip_unchanged=True) == before
+    assert loop.pull(recipe, workspace) == before
     next((tmp_path / "digits").rglob("*.png")).unlink()
-    assert loop.pull(recipe, workspace, skip_unchanged=True).total == before.total - 1
+    assert loop.pull(recipe, workspace).total == before.total - 1
 
 
 def test_a_commit_without_labels_says_what_to_do(workspace, recipe):

@@ -1,6 +1,6 @@
 """The ledger: one outcome and reason for every subject of every stage.
 
-    pull      subject: address       pulled | duplicate | quarantined | forgotten
+    pull      subject: address       pulled | duplicate | dropped | quarantined | forgotten
     push      subject: item key      pushed | waiting | skipped | quarantined
     collect   subject: task id       labelled | open | rejected
     relabel   subject: item key      sent | waiting | reviewed | changed | skipped
@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, literal, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from goldloop.catalog.tables import ledger
 from goldloop.errors import LedgerError
@@ -84,15 +85,52 @@ def write_books(
                 for entry in chunk
             ],
         )
-    balance = Balance(stage, total, dict(counts))
-    if counts.total() != total:
+    return _balanced(recipe, Balance(stage, total, dict(counts)))
+
+
+def replace_books(
+    connection: Connection, recipe: str, stage: str, total: int, outcomes: Select[Any]
+) -> Balance:
+    """As `write_books`, of outcomes that the database knows: only lines that differ are written.
+
+    Args:
+        connection: inside a transaction that is to hold the stage's other changes too.
+        recipe: the recipe's name.
+        stage: which stage.
+        total: how many subjects went in, counted apart from the outcomes.
+        outcomes: columns `subject`, `outcome` and `reason`; a row for each subject.
+
+    Raises:
+        LedgerError: the numbers differ, as when a subject has two outcomes; nothing is then kept.
+    """
+    here = (ledger.c.recipe == recipe, ledger.c.stage == stage)
+    entries = outcomes.subquery()
+    connection.execute(delete(ledger).where(*here, ledger.c.subject.not_in(select(entries.c.subject))))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    rows = select(literal(recipe), literal(stage), *entries.c).where(literal(True))
+    statement = dialect.insert(ledger).from_select(["recipe", "stage", *entries.c.keys()], rows)
+    new = statement.excluded
+    changed = or_(ledger.c.outcome != new.outcome, ledger.c.reason != new.reason)
+    changes = {"outcome": new.outcome, "reason": new.reason}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["recipe", "stage", "subject"], set_=changes, where=changed
+        )
+    )
+    written = balance(connection, recipe, stage)
+    return _balanced(recipe, Balance(stage, total, written.outcomes))
+
+
+def _balanced(recipe: str, books: Balance) -> Balance:
+    found = sum(books.outcomes.values())
+    if found != books.total:
         raise LedgerError(
             "the books do not balance",
-            where=f"{recipe}: {stage}",
-            found=f"{counts.total()} outcomes",
-            expected=f"{total}",
+            where=f"{recipe}: {books.stage}",
+            found=f"{found} outcomes",
+            expected=f"{books.total}",
         )
-    return balance
+    return books
 
 
 def balance(connection: Connection, recipe: str, stage: str) -> Balance:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from goldloop.catalog.content import upsert
 from goldloop.catalog.tables import stages
@@ -27,6 +27,19 @@ def finished(connection: Connection, recipe: str, stage: str, inputs: str) -> Ma
         )
     ).first()
     return None if row is None else row.result
+
+
+def result_of(connection: Connection, recipe: str, stage: str) -> Mapping[str, Any] | None:
+    """What the stage gave when it last finished, whatever its inputs."""
+    row = connection.execute(
+        select(stages.c.result).where(stages.c.recipe == recipe, stages.c.stage == stage)
+    ).first()
+    return None if row is None else row.result
+
+
+def forget(connection: Connection, recipe: str, stage: str) -> None:
+    """Note that a stage has not been."""
+    connection.execute(delete(stages).where(stages.c.recipe == recipe, stages.c.stage == stage))
 
 
 def last(connection: Connection, recipe: str) -> dict[str, tuple[str, Mapping[str, Any]]]:

@@ -1,6 +1,8 @@
 """The catalog's tables. Rows belong to one recipe each, by name; migrations/ brings a database here.
 
-addresses   where content was seen           items        the content itself, once
+addresses   what each source holds           items        the content itself, once
+parts       files of many addresses          arrivals     what a pull underway has found so far
+                                             arrived      the parts that it has gone through
 tasks       items on an annotation server    batches      the journal of imports to that server
 annotations what came back                   predictions  pre-annotations that went out
 reopened    items sent back to annotators, since their label was in doubt
@@ -9,8 +11,11 @@ projects    the server projects that are ours     audit_heads  where each worksp
 forgotten   content that was erased, and stays out
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -29,15 +34,68 @@ def _text(name: str, *, optional: bool = False) -> Column[str]:
     return Column(name, Text, nullable=optional)
 
 
+def _sighting() -> list[Column[Any]]:
+    """What a source says at one address."""
+    return [
+        _text("source"),
+        _text("uri"),
+        Column("number", BigInteger, nullable=False),
+        _text("part", optional=True),
+        _text("mark", optional=True),
+        _text("key", optional=True),
+        _text("outcome"),
+        _text("reason"),
+        _text("grouping", optional=True),
+        Column("metadata", JSON(none_as_null=True)),
+        Column("label", JSON(none_as_null=True)),
+        _text("label_use", optional=True),
+    ]
+
+
 addresses = Table(
     "addresses",
     metadata,
     _text("recipe"),
-    _text("uri"),
-    _text("key"),
-    _text("source"),
-    PrimaryKeyConstraint("recipe", "uri"),
+    *_sighting(),
+    PrimaryKeyConstraint("recipe", "source", "uri"),
 )
+"""Of content that cannot be used `key` is null, and `outcome` and `reason` say why; `grouping` is null where
+it is the key; `part` is null where the address is a part by itself."""
+
+parts = Table(
+    "parts",
+    metadata,
+    *(_text(name) for name in ("recipe", "source", "part", "mark")),
+    PrimaryKeyConstraint("recipe", "source", "part"),
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    _text("recipe"),
+    Column("attempt", Integer, nullable=False),
+    *_sighting(),
+    Column("kept", Boolean, nullable=False),
+    _text("modality", optional=True),
+    _text("text", optional=True),
+    _text("media_type", optional=True),
+    Column("width", Integer),
+    Column("height", Integer),
+    PrimaryKeyConstraint("recipe", "attempt", "source", "uri"),
+)
+"""`kept`: as in `addresses`, and not read again."""
+
+arrived = Table(
+    "arrived",
+    metadata,
+    _text("recipe"),
+    Column("attempt", Integer, nullable=False),
+    *(_text(name) for name in ("source", "part", "mark")),
+    Column("kept", Boolean, nullable=False),
+    Column("rows_of", Integer, nullable=False),
+    PrimaryKeyConstraint("recipe", "attempt", "source", "part"),
+)
+"""`rows_of`: the attempt whose arrivals are its addresses, 0 where they are kept."""
 
 items = Table(
     "items",

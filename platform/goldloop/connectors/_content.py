@@ -17,7 +17,7 @@ from goldloop.records import Item, content_key
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 TEXT_EXTENSIONS = frozenset({".txt", ".md"})
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
-_WITHOUT_QUERY = frozenset({"file", "local", "memory", "s3", "s3a", "gs", "gcs"})
+_WITHOUT_QUERY = frozenset({"file", "local", "memory", "s3", "s3a", "gs", "gcs", "zip", "tar"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,117 +1,299 @@
-"""Sources -> catalog: every address gets one outcome, and every content is kept once."""
+"""Sources -> catalog: every address gets one outcome, and every content is kept once.
+
+Memory holds what is being read and no more: what is found is staged in the catalog, and settled by it in one
+transaction at the end. A source whose fingerprint is that of the last pull is not read at all; of others, only
+parts whose mark has changed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from goldloop.catalog import stages
-from goldloop.catalog.content import replace_content
-from goldloop.catalog.ledger import Balance, write_books
-from goldloop.connectors.base import Connector
-from goldloop.errors import AnnotationError, ItemError
-from goldloop.media import MediaStore
+from goldloop.catalog.arrivals import FORGOTTEN, Arrivals, part_key
+from goldloop.catalog.ledger import Balance, balance
+from goldloop.catalog.settlement import count_not_told, count_standing, settle
+from goldloop.connectors.base import Connector, Found
+from goldloop.errors import AnnotationError, Dropped, ItemError
 from goldloop.progress import Progress
-from goldloop.records import Item, Modality, Outcome, Quarantined
+from goldloop.records import Item, Modality, Quarantined
+
+_TELL = 100
+"""Entries after which progress is told."""
+
+Put = Callable[[Item, bytes], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of a recipe.
+
+    Attributes:
+        name: its position and kind, such as `0:files`.
+        connector: what reads it.
+        reading: a digest of all that decides what is made of what it has: its section, the task, cleaning.
+    """
+
+    name: str
+    connector: Connector
+    reading: str
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of the sources before they are read.
+
+    Attributes:
+        changed: those that must be read.
+        facts: what to remember of each source: `reading`, `fingerprint`, `bookmark`.
+        trusted: those of `changed` that were read in the same way the last time.
+    """
+
+    sources: Sequence[Source]
+    changed: Sequence[Source]
+    facts: dict[str, dict[str, Any]]
+    trusted: Collection[str]
+
+
+@dataclass
+class Told:
+    """What reading told.
+
+    Attributes:
+        total: addresses that came, or were kept one by one.
+        continued: sources that told only what is new.
+    """
+
+    total: int = 0
+    continued: set[str] = field(default_factory=set)
+
+
+def look(connection: Connection, recipe: str, sources: Sequence[Source], *, full: bool = False) -> Looked:
+    """Which sources have changed since the last pull.
+
+    Args:
+        connection: the catalog.
+        recipe: the recipe's name.
+        sources: all of them.
+        full: take nothing for unchanged.
+
+    Raises:
+        SourceError: a source cannot be read at all.
+    """
+    before = (stages.result_of(connection, recipe, "pull") or {}).get("sources", {})
+    changed, facts, trusted = [], {}, set()
+    for source in sources:
+        known = before.get(source.name, {})
+        mark = source.connector.fingerprint()
+        same = not full and known.get("reading") == source.reading
+        if same:
+            trusted.add(source.name)
+        if not same or mark is None or known.get("fingerprint") != mark:
+            changed.append(source)
+        facts[source.name] = {
+            "reading": source.reading,
+            "fingerprint": mark,
+            "bookmark": known.get("bookmark") if same else None,
+        }
+    return Looked(sources, changed, facts, trusted)
 
 
 class Intake:
-    """One pull over all sources of a recipe.
-
-    Media are written as they stream by, by content, so that a pull which is killed leaves nothing but
-    files that the next one finds again; the catalog changes in one transaction at the end.
+    """What is made of what sources give.
 
     Args:
-        media: where images are kept.
+        put: keeps an image's bytes, by content, as it streams by: a pull that is killed leaves nothing but
+            files that the next one finds again.
         modality: what the task can work on.
         parse: the task's reading of a label that a source knows; raises AnnotationError.
         check: refuses items that the task cannot ask about; raises ItemError.
+        clean: the recipe's cleaning of an item whose label is in the task's form; raises Dropped.
         forgotten: keys of contents that were erased: they are not taken in again.
     """
 
     def __init__(
         self,
-        media: MediaStore,
+        put: Put,
         modality: Modality,
         parse: Callable[[Any, Item], Any],
         check: Callable[[Item], None] = lambda _item: None,
+        clean: Callable[[Item], Item] = lambda item: item,
         forgotten: Collection[str] = (),
     ) -> None:
-        self._media = media
+        self._put = put
         self._modality = modality
         self._parse = parse
         self._check = check
+        self._clean = clean
         self._forgotten = forgotten
-        self._items: dict[str, Item] = {}
-        self._seen: dict[str, tuple[str, str]] = {}
-        self._outcomes: list[Outcome] = []
-        self._total = 0
 
-    def read(self, sources: Sequence[tuple[str, Connector]], progress: Progress) -> None:
-        """Stream every source; `sources` pairs each with its name in the recipe."""
-        for name, connector in sources:
-            with progress.track(f"pull {name}") as advance:
-                for entry in connector.items():
-                    self._total += 1
-                    self._outcomes.append(self._take(entry, name))
-                    advance(1)
+    def read(self, arrivals: Arrivals, looked: Looked, progress: Progress) -> Told:
+        """Stream every source that has changed into the staged arrivals."""
+        told = Told()
+        for source in looked.changed:
+            facts = looked.facts[source.name]
+            settled = source.name in looked.trusted
+            known = _Known(arrivals, source.name, facts["bookmark"], settled=settled)
+            with progress.track(f"pull {source.name}") as advance:
+                self._stream(arrivals, source, known, told, advance)
+            mark = source.connector.bookmark()
+            if mark is not None and facts["bookmark"] is not None:
+                told.continued.add(source.name)
+            facts["bookmark"] = mark
+        return told
 
-    def store(self, engine: Engine, recipe: str, inputs: str) -> Balance:
-        """Make the catalog say what was found, from which inputs.
+    def _stream(
+        self, arrivals: Arrivals, source: Source, known: _Known, told: Told, advance: Callable[[int], None]
+    ) -> None:
+        open_part: tuple[str, str] | None = None
+        since = 0
+        for found in source.connector.read(known):
+            count = 1
+            part = None
+            if isinstance(found, Found):
+                part = None if found.part is None or found.mark is None else (found.part, found.mark)
+            if open_part is not None and part != open_part:
+                arrivals.finish_part(source.name, *open_part)
+            open_part = part
+            if isinstance(found, Found):
+                arrivals.add(source.name, self._row(found, source.name))
+            elif found.many:
+                count = arrivals.keep_part(source.name, found.part, found.mark)
+            else:
+                arrivals.keep(source.name, found.part, found.mark)
+            told.total += count
+            since += count
+            if since >= _TELL:
+                advance(since)
+                since = 0
+        if open_part is not None:
+            arrivals.finish_part(source.name, *open_part)
+        arrivals.flush()
+        advance(since)
 
-        Raises:
-            LedgerError: an address has no outcome, or two.
-        """
-        with engine.begin() as connection:
-            replace_content(connection, recipe, self._items.values(), self._seen)
-            books = write_books(connection, recipe, "pull", self._total, self._outcomes)
-            stages.finish(connection, recipe, "pull", inputs, {"balance": str(books)})
-            return books
-
-    def _take(self, entry: Item | Quarantined, source: str) -> Outcome:
-        subject = f"{source} {entry.uri}"
+    def _row(self, found: Found, source: str) -> dict[str, Any]:
+        entry = found.entry
+        place = {
+            "uri": entry.uri,
+            "number": found.number,
+            "part": None if found.part is None else part_key(found.part),
+            "mark": found.mark if found.part is None else None,
+        }
         if isinstance(entry, Quarantined):
-            return Outcome(subject=subject, outcome="quarantined", reason=entry.reason)
+            return {**place, "outcome": "quarantined", "reason": entry.reason}
         if entry.key in self._forgotten:
-            return Outcome(subject=subject, outcome="forgotten", reason="this content was erased")
-        if entry.modality != self._modality:
-            reason = f"this is {entry.modality}, the task works on {self._modality}"
-            return Outcome(subject=subject, outcome="quarantined", reason=reason)
+            return {**place, **FORGOTTEN}
         try:
-            self._check(entry)
-            label = None if entry.label is None else self._parse(entry.label, entry)
+            item = self._taken(entry)
+        except Dropped as error:
+            return {**place, "outcome": "dropped", "reason": str(error)}
         except (AnnotationError, ItemError) as error:
-            return Outcome(subject=subject, outcome="quarantined", reason=str(error))
-        self._seen[entry.uri] = (entry.key, source)
-        first = self._items.get(entry.key)
-        if first is not None:
-            return Outcome(subject=subject, outcome="duplicate", reason=self._merge(first, label))
-        if entry.content is not None:
-            self._media.put(entry, entry.content)
-        self._items[entry.key] = replace(entry, source=source, label=label, content=None)
-        return Outcome(subject=subject, outcome="pulled")
+            return {**place, "outcome": "quarantined", "reason": str(error)}
+        if item.key in self._forgotten:
+            return {**place, **FORGOTTEN}
+        if item.content is not None:
+            self._put(item, item.content)
+        return {**place, **_columns(item)}
 
-    def _merge(self, first: Item, label: Any) -> str:
-        """Note another address of the same content; where their labels differ, neither is believed."""
-        reason = f"the same content as {first.uri}"
-        if label is None or first.label == label:
-            return reason
-        if first.label is None:
-            return f"{reason}; its label {label!r} is not used, as the first address has none"
-        self._items[first.key] = replace(first, label=None, label_use=None)
-        return f"{reason}, where the label is {first.label!r} and not {label!r}: neither is used"
+    def _taken(self, entry: Item) -> Item:
+        if entry.modality != self._modality:
+            raise ItemError(f"this is {entry.modality}, the task works on {self._modality}")
+        self._check(entry)
+        label = None if entry.label is None else self._parse(entry.label, entry)
+        return self._clean(replace(entry, label=label))
 
 
-def fingerprint(sources: Sequence[tuple[str, Connector]]) -> str | None:
-    """What the sources would give, as one text; None where one of them cannot tell."""
-    parts = list(_fingerprints(sources))
-    return None if None in parts else "\n".join(str(part) for part in parts)
+def pull(
+    engine: Engine,
+    recipe: str,
+    looked: Looked,
+    intake: Intake,
+    inputs: str,
+    progress: Progress,
+) -> Balance:
+    """Read what has changed, and make the catalog say what was found.
+
+    Args:
+        engine: the catalog.
+        recipe: the recipe's name.
+        looked: what `look` found.
+        intake: what is made of what sources give.
+        inputs: a digest of all that decides the result but the sources' content: an attempt that was killed
+            is gone on with from the same ones.
+        progress: where to tell how far it is.
+
+    Raises:
+        LedgerError: an address has no outcome, or two.
+    """
+    names = [source.name for source in looked.sources]
+    changed = {source.name for source in looked.changed}
+    arrivals = Arrivals.resume(engine.begin, recipe, inputs)
+    told = intake.read(arrivals, looked, progress)
+    progress.say(f"pull: settling {told.total:,} addresses")
+    with engine.begin() as connection:
+        total = told.total + count_standing(connection, recipe, set(names) - changed)
+        for source in told.continued:
+            total += count_not_told(connection, recipe, arrivals.attempt, source)
+        books = settle(
+            connection, recipe, arrivals.attempt, names, read=changed, continued=told.continued, total=total
+        )
+        result = {"balance": str(books), "sources": looked.facts}
+        stages.finish(connection, recipe, "pull", inputs, result)
+        return books
 
 
-def _fingerprints(sources: Sequence[tuple[str, Connector]]) -> Iterator[str | None]:
-    for name, connector in sources:
-        mark = connector.fingerprint()
-        yield None if mark is None else f"{name} {mark}"
+def is_unchanged(connection: Connection, recipe: str, looked: Looked) -> bool:
+    """Whether the last pull found just these sources, as they are."""
+    before = stages.result_of(connection, recipe, "pull") or {}
+    return not looked.changed and list(before.get("sources", {})) == [each.name for each in looked.sources]
+
+
+def books_of(connection: Connection, recipe: str) -> Balance:
+    """The books of the last pull."""
+    return balance(connection, recipe, "pull")
+
+
+@contextmanager
+def committed(connection: Connection) -> Iterator[Connection]:
+    """A transaction on one connection, for tables that are its own."""
+    yield connection
+    connection.commit()
+
+
+class _Known:
+    """What the catalog knows of one source."""
+
+    def __init__(self, arrivals: Arrivals, source: str, bookmark: str | None, *, settled: bool) -> None:
+        self._arrivals = arrivals
+        self._source = source
+        self._settled = settled
+        self.bookmark = bookmark
+
+    def unchanged(self, marks: Mapping[str, str], *, many: bool = False) -> Collection[str]:
+        return self._arrivals.unchanged(self._source, marks, many=many, settled=self._settled)
+
+
+def _columns(item: Item) -> dict[str, Any]:
+    return {
+        "key": item.key,
+        "grouping": None if item.group == item.key else item.group,
+        "metadata": dict(item.metadata),
+        "label": _canonical(item.label),
+        "label_use": item.label_use,
+        "modality": item.modality,
+        "text": item.text,
+        "media_type": item.media_type,
+        "width": item.width,
+        "height": item.height,
+    }
+
+
+def _canonical(label: Any) -> Any:
+    """A label whose JSON is the same text wherever it is equal."""
+    return json.loads(json.dumps(label, sort_keys=True)) if isinstance(label, dict | list) else label

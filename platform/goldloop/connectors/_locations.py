@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 from goldloop.connectors._content import printable, without_secrets
+from goldloop.connectors._walking import Info, below, has_signs, matching
 from goldloop.errors import ItemError, PluginError, SourceError
 
-_EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure"}
+_EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure", "paramiko": "sftp", "sshfs": "sftp"}
+_ARCHIVES = {
+    ".zip": "zip",
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tar.xz": "tar",
+}
+_PAUSES = (0.5, 2.0)
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_MARKS = (
+    "size", "mtime", "LastModified", "ETag", "etag", "updated", "last_modified", "created", "md5Hash",
+    "crc32c", "content_settings", "CRC", "date_time", "chksum", "Last-Modified",
+)  # fmt: skip
 
 
 @dataclass
@@ -23,55 +41,92 @@ class Location:
         system: of fsspec.
         path: without the protocol.
         url: as it was given.
-        listing: what the system told of each file found.
     """
 
     system: Any
     path: str
     url: str
-    listing: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def find(self) -> list[str]:
-        """Every file of the folder or glob, or the file itself.
+    def walk(self) -> Iterator[tuple[str, Info]]:
+        """Every file of the folder or glob, or the file itself, in the order of their paths.
+
+        Memory holds the listing of one folder and of those above it.
 
         Raises:
             SourceError: it cannot be listed.
         """
+        self.system.invalidate_cache()
         try:
-            if self._is_glob():
-                found = self.system.glob(self.path, detail=True)
+            if self.is_web:
+                yield from self._linked()
+            elif self._is_glob():
+                yield from matching(self.system, self.path)
             else:
-                found = self.system.find(self.path, detail=True)
+                yield from below(self.system, self.path)
         except FileNotFoundError:
-            found = {}
+            return
+        except SourceError:
+            raise
         except Exception as error:
             # Drivers raise what their services do: OSError, ClientError, HTTP errors.
             raise self.failure(error) from error
-        self.listing = {path: info for path, info in found.items() if info.get("type") != "directory"}
-        return list(self.listing)
+
+    def _linked(self) -> Iterator[tuple[str, Info]]:
+        find = self.system.glob if self._is_glob() else self.system.find
+        found = find(self.path, detail=True)
+        yield from sorted((path, info) for path, info in found.items() if info.get("type") != "directory")
 
     def _is_glob(self) -> bool:
         # A folder of this machine may well be called `photos [2024]`.
-        has_signs = any(character in self.path for character in "*?[")
-        return has_signs and not (self.is_local and os.path.lexists(self.path))
+        return has_signs(self.path) and not (self.is_local and os.path.lexists(self.path))
+
+    def info(self, path: str) -> Info:
+        """What the system tells of a file without reading it.
+
+        Raises:
+            ItemError: it cannot be asked.
+        """
+        try:
+            return dict(self.system.info(path))
+        except Exception as error:
+            raise ItemError("the file cannot be read", found=_said(error)) from error
 
     def read(self, path: str) -> bytes:
-        """A file's bytes.
+        """A file's bytes; what fails for the moment is tried again.
 
         Raises:
             ItemError: it cannot be read.
         """
-        try:
-            return bytes(self.system.cat_file(path))
-        except Exception as error:
-            # As above: one file that fails must not stop the rest.
-            raise ItemError("the file cannot be read", found=_said(error)) from error
+        for pause in (*_PAUSES, None):
+            try:
+                return bytes(self.system.cat_file(path))
+            except Exception as error:
+                # As above: one file that fails must not stop the rest.
+                if pause is None or not _is_passing(error):
+                    raise ItemError("the file cannot be read", found=_said(error)) from error
+                time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
 
     @property
     def is_local(self) -> bool:
         """Whether paths are those of this machine."""
+        return self._protocol in ("file", "local")
+
+    @property
+    def is_web(self) -> bool:
+        """Whether paths are addresses of a web server, which has no folders."""
+        return self._protocol in ("http", "https")
+
+    @property
+    def _protocol(self) -> str:
         protocol = self.system.protocol
-        return (protocol if isinstance(protocol, str) else protocol[0]) in ("file", "local")
+        return str(protocol if isinstance(protocol, str) else protocol[0])
+
+    @property
+    def _outside(self) -> str:
+        """Of an archive, where it lies: what stands behind `::` in its address."""
+        _, chain, outside = self.url.partition("::")
+        return chain + outside
 
     def fetch(self, folder: Path) -> None:
         """Copy every file to a folder of this machine.
@@ -80,7 +135,7 @@ class Location:
             SourceError: they cannot be listed or read.
         """
         start = self.path.rstrip("/")
-        for path in self.find():
+        for path, _ in self.walk():
             relative = posixpath.relpath(path, start) if path != start else posixpath.basename(path)
             if ".." in relative.split("/"):
                 raise SourceError("a file lies outside of the data set", where=self.uri(path))
@@ -96,28 +151,29 @@ class Location:
         """The full address of a path: a POSIX path for local files, else with its protocol."""
         if self.is_local:
             return path
-        return path if "://" in path else str(self.system.unstrip_protocol(path))
+        full = path if "://" in path else str(self.system.unstrip_protocol(path))
+        return full + self._outside
 
     def shown(self, path: str) -> str:
         """The address of a path as it may be kept and told: without secrets, and with characters only."""
         return printable(without_secrets(self.uri(path)))
 
-    def read_beside(self, name: str) -> bytes:
-        """The bytes of a file that is named relative to this one, or by an address of any kind.
+    def beside(self, name: str) -> tuple[Location, str]:
+        """Where a file lies that is named relative to this one, or by an address of any kind; and its path.
 
         Raises:
-            ItemError: it cannot be read, or a file from elsewhere names one of this machine.
+            ItemError: a file from elsewhere names one of this machine, or the address is of no known kind.
             PluginError: the driver for the address is not installed.
         """
         if "://" not in name:
-            return self.read(self._beside(name))
+            return self, self._beside(name)
         try:
             other = locate(name)
         except SourceError as error:
             raise ItemError(error.problem, found=error.found) from error
         if other.is_local and not self.is_local:
             raise ItemError("a file from elsewhere names one of this machine", found=name)
-        return other.read(other.path)
+        return other, other.path
 
     def _beside(self, name: str) -> str:
         if "://" in self.path:
@@ -126,12 +182,7 @@ class Location:
 
     def failure(self, error: Exception) -> SourceError:
         """What to raise when the source as a whole cannot be read."""
-        return SourceError(
-            "the source cannot be read",
-            where=without_secrets(self.url),
-            found=_said(error),
-            remedy="Check the address, and the credentials in the driver's own environment variables",
-        )
+        return _unreadable(self.url, error)
 
 
 def locate(url: str) -> Location:
@@ -139,19 +190,47 @@ def locate(url: str) -> Location:
 
     Raises:
         PluginError: the driver's package is not installed.
-        SourceError: no such protocol.
+        SourceError: no such protocol, or an archive that cannot be opened.
     """
     import fsspec
 
+    where = without_secrets(url)
+    # An archive is opened anew, as what lies at its address may be another one by now.
+    options = {"skip_instance_cache": True} if "::" in url else {}
     try:
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
         package = next((name for name in _EXTRAS if name in str(error)), None)
         remedy = f"`pip install 'goldloop[{_EXTRAS[package]}]'`" if package else f"{error}"
-        raise PluginError("a driver is not installed", where=without_secrets(url), remedy=remedy) from error
+        raise PluginError("a driver is not installed", where=where, remedy=remedy) from error
     except ValueError as error:
-        raise SourceError("unknown kind of address", where=without_secrets(url), found=str(error)) from error
+        raise SourceError("unknown kind of address", where=where, found=str(error)) from error
+    except Exception as error:
+        # To open an archive is to read it: its own faults, and those of the store that it lies in.
+        raise _unreadable(url, error) from error
     return Location(system, path, url)
+
+
+def locations(url: str) -> Iterator[Location]:
+    """As `locate`; an archive that is named by its address alone is opened, and a glob of archives is each.
+
+    Raises:
+        PluginError: as `locate`.
+        SourceError: as `locate`.
+    """
+    inside, chain, outside = url.partition("::")
+    if not chain:
+        packer = next((packer for end, packer in _ARCHIVES.items() if url.lower().endswith(end)), None)
+        if packer is None:
+            yield locate(url)
+            return
+        inside, outside = f"{packer}://", url
+    if "::" in outside or not has_signs(outside):
+        yield locate(f"{inside}::{outside}")
+        return
+    place = locate(outside)
+    for path, _ in place.walk():
+        yield locate(f"{inside}::{path if place.is_local else place.system.unstrip_protocol(path)}")
 
 
 def extension_of(path: str) -> str:
@@ -160,13 +239,39 @@ def extension_of(path: str) -> str:
     return posixpath.splitext(name)[1].lower()
 
 
-def file_mark(info: dict[str, Any]) -> str:
-    """What changes when a file does, as far as its store can tell without reading it."""
-    names = ("size", "mtime", "LastModified", "ETag", "etag", "updated", "last_modified", "created")
-    return " ".join(f"{name}={info[name]}" for name in names if info.get(name) is not None)
+def file_mark(info: Info) -> str | None:
+    """What changes when a file does, as far as its store can tell without reading it; None if it cannot."""
+    mark = " ".join(f"{name}={info[name]}" for name in _MARKS if info.get(name) is not None)
+    return mark if any(info.get(name) is not None for name in _MARKS if name != "size") else None
+
+
+def listing_digest(files: Iterable[tuple[str, Info]]) -> str:
+    """A digest of names and marks."""
+    digest = hashlib.sha256()
+    for path, info in files:
+        mark = f"{path}\0{info.get('size')} {file_mark(info)}\0"
+        digest.update(mark.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _unreadable(url: str, error: Exception) -> SourceError:
+    return SourceError(
+        "the source cannot be read",
+        where=without_secrets(url),
+        found=_said(error),
+        remedy="Check the address, and the credentials in the driver's own environment variables",
+    )
 
 
 def _said(error: Exception) -> str:
     """An error in a line, without what could be a secret."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return without_secrets(" ".join(text.split()))[:300]
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether it may be well in a moment: an overloaded server, a dropped connection."""
+    status = getattr(error, "status", None)
+    if status is not None:
+        return status in _PASSING
+    return isinstance(error, TimeoutError | ConnectionError)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import gzip
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, time
 from typing import IO, Any
 
 from goldloop.connectors._locations import Location, extension_of
@@ -77,6 +74,31 @@ def read_rows(location: Location) -> Iterator[Row | Unreadable]:
         raise SourceError("no file is there", where=location.shown(location.path)) from error
     except Exception as error:
         # Drivers raise what their services do, and a cut archive EOFError or zlib.error.
+        raise location.failure(error) from error
+
+
+def lines(location: Location) -> Iterator[str]:
+    """The lines of a text file that say something: no blank ones, and none that begin with `#`.
+
+    Raises:
+        SourceError: it cannot be read, or is no UTF-8.
+    """
+    try:
+        with location.system.open(location.path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    name = line.decode("utf-8-sig").strip()
+                except UnicodeDecodeError as error:
+                    where = f"{location.shown(location.path)}, line {number}"
+                    raise SourceError("a listing is UTF-8 text", where=where, found=str(error)) from error
+                if name and not name.startswith("#"):
+                    yield name
+    except GoldloopError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceError("no file is there", where=location.shown(location.path)) from error
+    except Exception as error:
+        # As above.
         raise location.failure(error) from error
 
 
@@ -173,21 +195,3 @@ def _parquet(file: IO[bytes], location: Location) -> Iterator[Row | Unreadable]:
     except pyarrow.ArrowException as error:
         where = location.shown(location.path)
         raise SourceError("this is no Parquet file", where=where, found=str(error)) from error
-
-
-def json_value(value: Any) -> Any:
-    """What a row holds as the JSON value that says it best: dates in ISO 8601, decimals as they are written.
-
-    What is no number (NaN, infinite) is None; bytes are base64.
-    """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): json_value(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(part) for part in value]
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

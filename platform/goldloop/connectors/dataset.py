@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +15,9 @@ from pydantic import Field, PlainSerializer, PlainValidator
 from typing_extensions import override
 
 from goldloop.connectors._content import Limits, image_item, text_item, without_secrets
-from goldloop.connectors._locations import Location, file_mark, locate
-from goldloop.connectors.base import Connector, ConnectorConfig, LabelPurpose
+from goldloop.connectors._distinct import Distinct
+from goldloop.connectors._locations import Location, listing_digest, locate
+from goldloop.connectors.base import Connector, ConnectorConfig, Found, Kept, Known, LabelPurpose
 from goldloop.errors import GoldloopError, ItemError, SourceError
 from goldloop.formats import formats
 from goldloop.formats.base import Sample
@@ -39,7 +40,10 @@ _FormatField = Annotated[PluginConfig, PlainValidator(_of_a_format), PlainSerial
 
 
 class Dataset(Connector):
-    """One item per image or text of a data set, the answer that is there as its label."""
+    """One item per image or text of a data set, the answer that is there as its label.
+
+    Fields of a sample, for `filter` and `group`: `name`, `split`, `group` and its metadata.
+    """
 
     class Config(ConnectorConfig):
         """What a recipe says of it."""
@@ -66,63 +70,70 @@ class Dataset(Connector):
         return {"kind": "dataset", "url": str(folder), "format": "conll"}
 
     @override
-    def items(self) -> Iterator[Item | Quarantined]:
+    def read(self, known: Known) -> Iterator[Found | Kept]:
         location = locate(self.config.url)
+        root = self._root(location)
+        mark = listing_digest(location.walk())
+        if self.config.limit is None and known.unchanged({root: mark}, many=True):
+            yield Kept(root, mark, many=True)
+            return
+        for number, entry in enumerate(islice(self._entries(location, root), self.config.limit)):
+            yield Found(entry, number, root, mark)
+
+    @override
+    def fingerprint(self) -> str:
+        return listing_digest(locate(self.config.url).walk())
+
+    def _entries(self, location: Location, root: str) -> Iterator[Item | Quarantined]:
         with _local(location) as folder:
             form = formats.create(self.config.format)
             kind = self.config.task or form.kind_of(folder)
             if not form.holds(kind):
                 raise SourceError(
                     f"{form.config.kind} cannot hold {kind}",
-                    where=without_secrets(self.config.url),
+                    where=root,
                     expected=", ".join(sorted(form.kinds or ())),
                 )
-            seen: set[str] = set()
-            for entry in islice(form.read(folder, kind), self.config.limit):
-                found = self._entry(entry, location)
-                if found.uri in seen:
-                    again = f"{found.uri}@again-{len(seen)}"
-                    found = Quarantined(uri=again, reason=f"another sample has the name {found.uri} too")
-                seen.add(found.uri)
-                yield found
-            if not seen:
-                raise SourceError("the data set is empty", where=without_secrets(self.config.url))
+            seen, empty, repeated = Distinct(), True, 0
+            for sample in form.read(folder, kind):
+                empty = False
+                found = self._entry(sample, root)
+                if found is not None and not seen.add(found.uri):
+                    repeated += 1
+                    reason = f"another sample has the name {found.uri} too"
+                    found = Quarantined(uri=f"{found.uri}@again-{repeated}", reason=reason)
+                if found is not None:
+                    yield found
+            if empty:
+                raise SourceError("the data set is empty", where=root)
 
-    @override
-    def fingerprint(self) -> str:
-        location = locate(self.config.url)
-        digest = hashlib.sha256()
-        for path in sorted(location.find()):
-            mark = f"{path}\0{file_mark(location.listing[path])}\0"
-            digest.update(mark.encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+    def _root(self, location: Location) -> str:
+        return without_secrets(location.uri(location.path.rstrip("/")))
 
-    def _entry(self, entry: Sample | Quarantined, location: Location) -> Item | Quarantined:
-        root = without_secrets(location.uri(location.path.rstrip("/")))
-        if isinstance(entry, Quarantined):
-            return replace(entry, uri=f"{root}/{entry.uri}")
-        uri = f"{root}/{entry.name}"
-        try:
-            item = self._item(entry, uri)
-        except ItemError as error:
-            return Quarantined(uri=uri, reason=str(error))
-        if entry.target is None:
-            return item
-        return replace(item, label=entry.target, label_use=self.config.label.use)
+    def _entry(self, sample: Sample | Quarantined, root: str) -> Item | Quarantined | None:
+        if isinstance(sample, Quarantined):
+            return replace(sample, uri=f"{root}/{sample.uri}")
+        uri = f"{root}/{sample.name}"
+        known = {"name": sample.name, "split": sample.split, "group": sample.group}
+        found = self.entry(uri, {**sample.metadata, **known}, partial(self._item, sample, uri))
+        if not isinstance(found, Item) or sample.target is None:
+            return found
+        return replace(found, label=sample.target, label_use=self.config.label.use)
 
-    def _item(self, sample: Sample, uri: str) -> Item:
+    def _item(self, sample: Sample, uri: str, group: str | None) -> Item:
+        group = group if self.config.group is not None else sample.group
         metadata: Mapping[str, Any] = dict(sample.metadata)
         if sample.split is not None:
             metadata = {**metadata, "split": sample.split}
         content = sample.content
         if isinstance(content, str):
-            return text_item(content, uri, sample.group, metadata, self._limits)
+            return text_item(content, uri, group, metadata, self._limits)
         if isinstance(content, Path):
             try:
                 content = content.read_bytes()
             except OSError as error:
                 raise ItemError("the file cannot be read", found=error.strerror) from error
-        return image_item(content, uri, sample.group, metadata, self._limits)
+        return image_item(content, uri, group, metadata, self._limits)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, or_, select, text, update
 from typing_extensions import override
 
+from goldloop.catalog.arrivals import forget_content
 from goldloop.catalog.tables import (
     addresses,
     batches,
@@ -98,6 +99,7 @@ def _erase(connection: Connection, recipe: str, key: str) -> None:
             )
             left = [each for each in row._mapping["keys"] if each != key]
             connection.execute(update(batches).where(same).values(keys=left))
+    forget_content(connection, recipe, key)
     for table in _about(key):
         # A task that is left is on a server out of reach: its number is all that leads there.
         if table is not tasks:

@@ -71,7 +71,7 @@ def _keys(workspace: Workspace, what: str) -> set[str]:
     if _KEY.fullmatch(what):
         return {what}
     with workspace.engine.connect() as connection:
-        at = select(addresses.c.key).where(addresses.c.uri == what).distinct()
+        at = select(addresses.c.key).where(addresses.c.uri == what, addresses.c.key.is_not(None)).distinct()
         found = set(connection.execute(at).scalars())
         if not found and _BEGINNING.fullmatch(what):
             for table in (items, forgotten):

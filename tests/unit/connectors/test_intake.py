@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from goldloop.catalog import ledger
-from goldloop.catalog.content import items_of
-from goldloop.connectors._intake import Intake, fingerprint
-from goldloop.connectors.base import Connector, ConnectorConfig
-from goldloop.errors import AnnotationError
+from goldloop.catalog.content import item_states, items_of
+from goldloop.catalog.tables import addresses, arrivals, arrived
+from goldloop.connectors import _intake as intake
+from goldloop.connectors._intake import Intake, Source
+from goldloop.connectors.base import Connector, ConnectorConfig, Found, Kept
+from goldloop.errors import AnnotationError, LedgerError
 from goldloop.progress import Silent
 from goldloop.records import Item, Quarantined, content_key
 from goldloop.settings import Settings
@@ -20,15 +22,31 @@ CLASSES = ("cat", "dog")
 
 
 class _Listed(Connector):
-    """A source whose entries are given."""
+    """A source whose entries are given; `read_entries` says which were really read."""
 
-    def __init__(self, *entries: Item | Quarantined, mark: str | None = "mark") -> None:
+    def __init__(
+        self,
+        *entries: Item | Quarantined,
+        mark: str | None = None,
+        marks: dict[str, str] | None = None,
+        part: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(ConnectorConfig(kind="listed"))
-        self._entries = entries
-        self._mark = mark
+        self._entries, self._mark, self._marks, self._part = entries, mark, marks or {}, part
+        self.read_entries: list[str] = []
 
-    def items(self):
-        yield from self._entries
+    def read(self, known):
+        if self._part and known.unchanged(dict([self._part]), many=True):
+            yield Kept(*self._part, many=True)
+            return
+        kept = known.unchanged(self._marks)
+        for number, entry in enumerate(self._entries):
+            if entry.uri in kept:
+                yield Kept(entry.uri, self._marks[entry.uri])
+                continue
+            self.read_entries.append(entry.uri)
+            part, mark = self._part or (None, self._marks.get(entry.uri))
+            yield Found(entry, number, part, mark)
 
     def fingerprint(self):
         return self._mark
@@ -60,10 +78,12 @@ def workspace(tmp_path):
     return Workspace(tmp_path, Settings())
 
 
-def _take_in(workspace, *sources: _Listed):
-    intake = Intake(workspace.media, "image", _parse)
-    intake.read([(f"{number}:listed", source) for number, source in enumerate(sources)], Silent())
-    return intake.store(workspace.engine, "pets", "inputs")
+def _take_in(workspace, *sources: _Listed, reading: str = "same", full: bool = False):
+    named = [Source(f"{number}:listed", source, reading) for number, source in enumerate(sources)]
+    with workspace.engine.connect() as connection:
+        looked = intake.look(connection, "pets", named, full=full)
+    taker = Intake(workspace.media.put, "image", _parse)
+    return intake.pull(workspace.engine, "pets", looked, taker, f"inputs {reading}", Silent())
 
 
 def _items(workspace):
@@ -121,17 +141,160 @@ def test_two_addresses_that_contradict_each_other_leave_no_label(workspace):
 def test_a_pull_that_breaks_off_leaves_the_catalog_as_it_was(workspace):
     _take_in(workspace, _Listed(_image("a", 1)))
 
-    class _Breaks(_Listed):
-        def items(self):
-            yield _image("z", 9)
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        _take_in(workspace, _Breaks())
+        _take_in(workspace, _Breaks(_image("z", 9)))
     assert [item.uri for item in _items(workspace)] == ["a"]
 
 
-def test_a_fingerprint_needs_every_source_to_have_one():
-    one, none = _Listed(mark="1"), _Listed(mark=None)
-    assert fingerprint([("0:listed", one)]) == "0:listed 1"
-    assert fingerprint([("0:listed", one), ("1:listed", none)]) is None
+class _Breaks(_Listed):
+    """Is interrupted once all entries were given."""
+
+    def read(self, known):
+        yield from super().read(known)
+        raise KeyboardInterrupt
+
+
+def _states(workspace):
+    with workspace.engine.connect() as connection:
+        states = item_states(connection, "pets")
+    return {
+        name: states.get(_image("x", shade).key) for name, shade in (("one", 1), ("two", 2), ("three", 3))
+    }
+
+
+def test_an_attempt_that_was_killed_is_gone_on_with(workspace, monkeypatch):
+    monkeypatch.setattr("goldloop.catalog.arrivals._CHUNK", 1)
+    entries = [_image(name, shade) for name, shade in zip("abcd", range(1, 5), strict=True)]
+    marks = {entry.uri: "1" for entry in entries}
+    for _ in range(2):
+        first = _Breaks(*entries[:2], marks=marks)
+        with pytest.raises(KeyboardInterrupt):
+            _take_in(workspace, first)
+    assert first.read_entries == []
+    second = _Listed(*entries, marks={**marks, "b": "2"})
+    assert str(_take_in(workspace, second)) == "4 = 4 pulled"
+    assert second.read_entries == ["b", "c", "d"]
+    with workspace.engine.connect() as connection:
+        assert connection.execute(arrivals.select()).first() is None
+        assert connection.execute(arrived.select()).first() is None
+
+
+def test_an_attempt_from_other_inputs_is_begun_anew(workspace):
+    entries, marks = [_image("a", 1)], {"a": "1"}
+    with pytest.raises(KeyboardInterrupt):
+        _take_in(workspace, _Breaks(*entries, marks=marks), reading="before")
+    second = _Listed(*entries, marks=marks)
+    _take_in(workspace, second)
+    assert second.read_entries == ["a"]
+
+
+def test_whole_parts_of_a_killed_attempt_are_taken_over_and_a_cut_one_is_not(workspace):
+    class _Shards(_Breaks):
+        def read(self, known):
+            for name in ("one", "two"):
+                mark = {f"shard-{name}": "1"}
+                if known.unchanged(mark, many=True):
+                    yield Kept(f"shard-{name}", "1", many=True)
+                    continue
+                for number in range(2):
+                    if (name, number) == ("two", 1) and self.breaks:
+                        raise KeyboardInterrupt
+                    entry = _image(f"{name}-{number}", len(name) * 7 + number + ord(name[0]))
+                    self.read_entries.append(entry.uri)
+                    yield Found(entry, number, f"shard-{name}", "1")
+
+    first, second, third = _Shards(), _Shards(), _Shards()
+    first.breaks, second.breaks, third.breaks = True, True, False
+    for source in (first, second):
+        with pytest.raises(KeyboardInterrupt):
+            _take_in(workspace, source)
+    assert second.read_entries == ["two-0"]
+    assert str(_take_in(workspace, third)) == "4 = 4 pulled"
+    assert third.read_entries == ["two-0", "two-1"]
+    again = _Shards()
+    again.breaks = False
+    assert str(_take_in(workspace, again)) == "4 = 4 pulled"
+    assert again.read_entries == []
+
+
+def test_only_what_has_changed_is_read_again_and_all_of_it_if_so_asked(workspace):
+    entries = [_image("a", 1), _image("b", 2), Quarantined(uri="c", reason="cut off")]
+    marks = {"a": "1", "b": "1", "c": "1"}
+    before = _take_in(workspace, _Listed(*entries, marks=marks))
+    again = _Listed(_image("a", 1), _image("b", 3), entries[2], marks={**marks, "b": "2"})
+    assert _take_in(workspace, again) == before
+    assert again.read_entries == ["b"]
+    assert _states(workspace) == {"one": "current", "two": "superseded", "three": "current"}
+    assert _reasons(workspace, "quarantined") == {"0:listed c": "cut off"}
+    whole = _Listed(*entries, marks=marks)
+    _take_in(workspace, whole, full=True)
+    assert whole.read_entries == ["a", "b", "c"]
+    other = _Listed(*entries, marks=marks)
+    _take_in(workspace, other, reading="another task")
+    assert other.read_entries == ["a", "b", "c"]
+
+
+def test_a_source_with_the_same_fingerprint_is_not_read_though_another_is(workspace):
+    one, other = _Listed(_image("a", 1), mark="1"), _Listed(_image("b", 2), mark="1")
+    _take_in(workspace, one, other)
+    one, other = _Listed(mark="1"), _Listed(_image("b", 3), mark="2")
+    assert str(_take_in(workspace, one, other)) == "2 = 2 pulled"
+    assert _states(workspace) == {"one": "current", "two": "superseded", "three": "current"}
+
+
+def test_which_address_comes_first_does_not_depend_on_what_was_pulled_before(workspace, tmp_path):
+    marks = {"b": "1"}
+    _take_in(workspace, _Listed(replace(_image("b", 1), group="of b"), marks=marks))
+    both = _image("a", 1), replace(_image("b", 1), group="of b")
+    books = _take_in(workspace, _Listed(*both, marks=marks))
+    anew = Workspace(tmp_path / "anew", Settings())
+    assert _take_in(anew, _Listed(*both, marks=marks)) == books
+    assert _items(workspace) == _items(anew)
+    assert _items(workspace)[0].uri == "a"
+
+
+def test_a_label_that_was_disputed_is_back_when_the_other_address_is_gone(workspace):
+    marks = {"a": "1"}
+    _take_in(workspace, _Listed(_image("a", 1, "cat"), _image("b", 1, "dog"), marks=marks))
+    assert _items(workspace)[0].label is None
+    _take_in(workspace, _Listed(_image("a", 1, "cat"), marks=marks))
+    assert _items(workspace)[0].label == "cat"
+
+
+def test_new_content_at_an_old_address_supersedes_unless_it_has_another_address(workspace):
+    _take_in(workspace, _Listed(_image("a", 1), _image("b", 2), _image("c", 2)))
+    _take_in(workspace, _Listed(_image("a", 3), _image("b", 3), _image("c", 2)))
+    assert _states(workspace) == {"one": "superseded", "two": "current", "three": "current"}
+
+
+def test_content_without_any_address_is_gone_and_can_return(workspace):
+    _take_in(workspace, _Listed(_image("a", 1), _image("b", 2)))
+    _take_in(workspace, _Listed(_image("b", 2)))
+    assert _states(workspace)["one"] == "gone"
+    _take_in(workspace, _Listed(_image("a", 1), _image("b", 2)))
+    assert _states(workspace)["one"] == "current"
+
+
+def test_the_addresses_of_a_source_that_left_the_recipe_are_gone(workspace):
+    _take_in(workspace, _Listed(_image("a", 1)), _Listed(_image("b", 2)))
+    assert str(_take_in(workspace, _Listed(_image("a", 1)))) == "1 = 1 pulled"
+    assert _states(workspace)["two"] == "gone"
+    with workspace.engine.connect() as connection:
+        assert [row.uri for row in connection.execute(addresses.select())] == ["a"]
+
+
+def test_a_source_that_tells_only_what_is_new_keeps_the_rest(workspace):
+    class _Continued(_Listed):
+        def bookmark(self):
+            return "here"
+
+    assert str(_take_in(workspace, _Continued(_image("a", 1), _image("b", 2)))) == "2 = 2 pulled"
+    assert str(_take_in(workspace, _Continued(_image("b", 3)))) == "2 = 2 pulled"
+    assert _states(workspace) == {"one": "current", "two": "superseded", "three": "current"}
+    assert str(_take_in(workspace, _Continued(_image("b", 3)), full=True)) == "1 = 1 pulled"
+    assert _states(workspace)["one"] == "gone"
+
+
+def test_an_address_that_comes_twice_in_a_source_is_an_error(workspace):
+    with pytest.raises(LedgerError, match="two outcomes for one subject"):
+        _take_in(workspace, _Listed(_image("a", 1), _image("a", 2)))

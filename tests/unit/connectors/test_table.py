@@ -13,9 +13,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from goldloop.connectors import _intake as intake
 from goldloop.connectors import connectors
-from goldloop.connectors._intake import Intake
-from goldloop.connectors._rows import json_value
+from goldloop.connectors._intake import Intake, Source
+from goldloop.connectors._values import json_value
 from goldloop.errors import RecipeError, SourceError
 from goldloop.progress import Silent
 from goldloop.records import Item, Quarantined, content_key
@@ -94,15 +95,11 @@ def test_a_list_of_one_column_is_refused(tmp_path):
 
 
 def test_a_text_that_is_no_pair_is_quarantined_when_a_task_of_pairs_pulls_it(tmp_path):
-    workspace = Workspace(tmp_path / "work", Settings())
-    task = tasks.create({"kind": "text-pairs", "classes": ["a", "b"]})
     source = _table(tmp_path / "t.jsonl", '{"text": "no pair"}\n{"text": "[\\"a\\", \\"b\\"]"}\n')
-    intake = Intake(workspace.media, task.modality, task.parse, task.check)
 
-    intake.read([("0:table", source)], Silent())
-    books = intake.store(workspace.engine, "pairs", "inputs")
+    (item,) = _stored(tmp_path, source, "text-pairs")
 
-    assert dict(books.outcomes) == {"pulled": 1, "quarantined": 1}
+    assert item.text == '["a", "b"]'
 
 
 def test_after_a_broken_row_the_next_one_is_read_and_numbered_by_its_place(tmp_path):
@@ -160,9 +157,10 @@ def _stored(tmp_path, connector, kind="text-classification"):
 
     workspace = Workspace(tmp_path / "work", Settings())
     task = tasks.create(tasks.get(kind).example_config())
-    intake = Intake(workspace.media, task.modality, task.parse, task.check)
-    intake.read([("0:table", connector)], Silent())
-    intake.store(workspace.engine, "recipe", "inputs")
+    with workspace.engine.connect() as connection:
+        looked = intake.look(connection, "recipe", [Source("0:table", connector, "reading")])
+    taker = Intake(workspace.media.put, task.modality, task.parse, task.check)
+    intake.pull(workspace.engine, "recipe", looked, taker, "inputs", Silent())
     with workspace.engine.connect() as connection:
         return list(items_of(connection, "recipe"))
 

@@ -1,0 +1,35 @@
+"""Work done some steps before it is asked for: hides the latency of remote stores, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+THREADS = 8
+AHEAD = 32
+"""Results that may wait to be asked for: of images, so many are held in memory."""
+ASKED = 500
+"""Entries that the catalog is asked about at once."""
+
+
+def ahead(work: Callable[[S], T], entries: Iterable[S], threads: int = THREADS) -> Iterator[T]:
+    """`work` of each entry, in their order, by several threads."""
+    remaining = iter(entries)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(work, entry) for entry in islice(remaining, AHEAD))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(work, entry) for entry in islice(remaining, 1))
+
+
+def chunks(entries: Iterable[S], size: int = ASKED) -> Iterator[tuple[S, ...]]:
+    """Entries in groups of at most `size`."""
+    remaining = iter(entries)
+    while chunk := tuple(islice(remaining, size)):
+        yield chunk
