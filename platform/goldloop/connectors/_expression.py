@@ -3,8 +3,8 @@
     year >= 2020 and language in ["en", "de"]      matches(name, "^p[0-9]+_")      name.split("_")[0]
 
 Nothing is executed: an expression is parsed and walked. It has the fields' names, `fields["a name with
-spaces"]`, operators, lists, the methods of texts and dates, and the functions below. A name that an entry does
-not have is None.
+spaces"]`, operators, lists, the methods of texts and dates, and the functions below. What an entry does not
+have is None.
 """
 
 from __future__ import annotations

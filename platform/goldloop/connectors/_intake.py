@@ -1,8 +1,8 @@
 """Sources -> catalog: every address gets one outcome, and every content is kept once.
 
 Memory holds what is being read and no more: what is found is staged in the catalog, and settled by it in one
-transaction at the end. A source whose fingerprint is that of the last pull is not read at all; of others, only
-parts whose mark has changed.
+transaction at the end. A source whose fingerprint is that of the last pull is not read at all; of others
+only parts whose mark has changed.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from goldloop.connectors._content import printable, without_secrets
 from goldloop.connectors._walking import Info, below, has_signs, matching
@@ -25,6 +25,7 @@ _ARCHIVES = {
     ".tar.bz2": "tar",
     ".tar.xz": "tar",
 }
+_WITH_HOST = frozenset({"sftp", "ssh", "ftp"})
 _PAUSES = (0.5, 2.0)
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _MARKS = (
@@ -152,6 +153,10 @@ class Location:
         if self.is_local:
             return path
         full = path if "://" in path else str(self.system.unstrip_protocol(path))
+        if self._protocol in _WITH_HOST and not self._outside:
+            # Their drivers know one server, and leave it out.
+            parts = urlsplit(self.url)
+            full = f"{parts.scheme}://{parts.netloc}/{path.lstrip('/')}"
         return full + self._outside
 
     def shown(self, path: str) -> str:

@@ -20,6 +20,7 @@ from goldloop.connectors._content import (
     text_item,
     without_secrets,
 )
+from goldloop.connectors._distinct import Distinct
 from goldloop.connectors._locations import Location, file_mark
 from goldloop.connectors._values import json_value
 from goldloop.connectors.base import (
@@ -88,6 +89,8 @@ class RowsConnector(Connector):
     def __init__(self, config: RowsConfig) -> None:
         super().__init__(config)
         self._limits = Limits(config.max_megapixels, config.max_text_megabytes)
+        self.more_metadata: Mapping[str, Any] = {}
+        """What the source itself says of each of its items."""
 
     def candidate(self, uri: str, number: int, values: Mapping[str, Any]) -> Candidate | None:
         """A row, if the filter takes it."""
@@ -96,9 +99,42 @@ class RowsConnector(Connector):
             return Candidate(uri, number, values, chosen.group)
         return None if chosen is None else Candidate(uri, number, values, refused=chosen.reason)
 
+    def named(
+        self, values: Mapping[str, Any], column: str, address: str, place: str, number: int, seen: Distinct
+    ) -> Candidate | None:
+        """A row that is told from others by a column, if the filter takes it.
+
+        Args:
+            values: the row's.
+            column: the one that tells rows apart.
+            address: the source's.
+            place: what the row is called where that column does not tell.
+            number: its place among others.
+            seen: the names of those before it.
+        """
+        name = name_of(values.get(column))
+        if name is None:
+            reason = f"the row has no {column!r} that tells it from others"
+            return Candidate(f"{address}#{place}", number, values, refused=reason)
+        uri = f"{address}#{name}"
+        if not seen.add(name):
+            reason = f"a row before it has the {column} {name!r} too; ids tell rows apart"
+            return Candidate(f"{uri}@{place}", number, values, refused=reason)
+        return self.candidate(uri, number, values)
+
     def found(self, row: Candidate, part: str | None = None, mark: str | None = None) -> Found:
         """What a row holds in itself."""
         return Found(self._entry(row, self._own_content), row.number, part, mark)
+
+    def found_by_threads(
+        self, rows: Iterable[Candidate], beside: Location, part: str, mark: str
+    ) -> Iterator[Found]:
+        """What rows of a part hold or name."""
+
+        def find(row: Candidate) -> Found:
+            return Found(self._entry(row, partial(_fetched, beside)), row.number, part, mark)
+
+        return ahead(find, rows)
 
     def found_elsewhere(
         self, rows: Iterable[Candidate], beside: Location | None, known: Known
@@ -166,7 +202,7 @@ class RowsConnector(Connector):
 
     def _item(self, row: Candidate, fetch: Callable[[str], bytes]) -> Item:
         config, values = self.config, row.values
-        metadata = {name: json_value(values.get(name)) for name in config.metadata}
+        metadata = {name: json_value(values.get(name)) for name in config.metadata} | self.more_metadata
         if config.text is not None:
             texts = [_text_in(values, column) for column in config.texts]
             text = texts[0] if isinstance(config.text, str) else joined_texts(texts)

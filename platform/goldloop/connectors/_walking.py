@@ -23,7 +23,7 @@ def below(system: Any, path: str) -> Iterator[tuple[str, Info]]:
 
 
 def matching(system: Any, pattern: str) -> Iterator[tuple[str, Info]]:
-    """Every file that a glob of `*`, `?`, `[...]` and `**` fits; folders that cannot lead to one are left out."""
+    """Every file that a glob of `*`, `?`, `[...]` and `**` fits; folders that lead to none are left out."""
     from fsspec.utils import glob_translate
 
     steps = pattern.split("/")
@@ -52,7 +52,7 @@ def _walk(
     system: Any, folder: str, enters: Callable[[str, int], bool], depth: int = 0
 ) -> Iterator[tuple[str, Info]]:
     listing = system.ls(folder, detail=True)
-    # Drivers keep every listing that they ever made: of a large store, all of it; of one that grows, the past.
+    # Drivers keep every listing: of a large store that is all of it, and of one that grows the past.
     system.invalidate_cache(folder)
     for path, info in _sorted(listing, folder):
         if info["type"] != "directory":

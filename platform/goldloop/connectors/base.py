@@ -159,8 +159,8 @@ class Connector(Plugin):
     def items(self) -> Iterator[Item | Quarantined]:
         """Every address, read now."""
         for found in self.read(NothingKnown()):
-            assert isinstance(found, Found), "nothing is known, so nothing is kept"
-            yield found.entry
+            if isinstance(found, Found):
+                yield found.entry
 
     def bookmark(self) -> str | None:
         """After `read`: where the next pull may go on, what was told before staying as it is.
@@ -172,6 +172,9 @@ class Connector(Plugin):
     def choose(self, uri: str, fields: Fields) -> Chosen | Quarantined | None:
         """Whether an entry belongs to the source, and to which group; None where the filter leaves it out."""
         fields = {**fields, "uri": uri}
+        if self._unseen:
+            self._seen |= dict.fromkeys(fields)
+            self._unseen = self.unknown_fields(self._seen)
         try:
             if self._filter is not None and not self._filter(fields):
                 return None
@@ -182,7 +185,7 @@ class Connector(Plugin):
     def entry(
         self, uri: str, fields: Fields, make: Callable[[str | None], Item]
     ) -> Item | Quarantined | None:
-        """The item that `make` makes for a group, or why there is none; None where the filter leaves it out."""
+        """What `make` makes for a group, or why there is nothing; None where the filter leaves it out."""
         chosen = self.choose(uri, fields)
         if not isinstance(chosen, Chosen):
             return chosen
@@ -198,7 +201,16 @@ class Connector(Plugin):
             SourceError: names the nearest one.
         """
         for name in sorted(self.unknown_fields(known)):
-            raise no_field(name, [*known, "uri"], where)
+            raise no_field(name, list(dict.fromkeys([*known, "uri"])), where)
+
+    def check_seen(self, where: str) -> None:
+        """At the end of a source whose fields nobody knows beforehand: refuse as `check_fields` does.
+
+        Raises:
+            SourceError: names the nearest one.
+        """
+        if self._seen:
+            self.check_fields(list(self._seen), where)
 
     def unknown_fields(self, known: Collection[str]) -> set[str]:
         """The fields that `filter` and `group` speak of and that are not among these."""
@@ -206,6 +218,15 @@ class Connector(Plugin):
         if self.config.group not in known and self._group is not None:
             names |= {self._group} if isinstance(self._group, str) else self._group.names
         return names - {*known, "uri"}
+
+    @cached_property
+    def _seen(self) -> dict[str, None]:
+        """The fields of all entries so far, while one that is spoken of has not come."""
+        return {}
+
+    @cached_property
+    def _unseen(self) -> set[str]:
+        return self.unknown_fields(())
 
     @cached_property
     def _filter(self) -> Expression | None:

@@ -106,6 +106,7 @@ class Dataset(Connector):
                     yield found
             if empty:
                 raise SourceError("the data set is empty", where=root)
+            self.check_seen(root)
 
     def _root(self, location: Location) -> str:
         return without_secrets(location.uri(location.path.rstrip("/")))

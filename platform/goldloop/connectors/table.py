@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from goldloop.connectors._distinct import Distinct
 from goldloop.connectors._locations import Location, locate
-from goldloop.connectors._row_items import Candidate, RowsConfig, RowsConnector, name_of
+from goldloop.connectors._row_items import Candidate, RowsConfig, RowsConnector
 from goldloop.connectors._rows import Row, read_rows
 from goldloop.connectors.base import Found, Kept, Known
 from goldloop.errors import SourceError
@@ -100,12 +100,6 @@ class Table(RowsConnector):
         )
 
     def _named(self, row: Row, address: str, seen: Distinct | None) -> Candidate | None:
-        name = str(row.number) if seen is None else name_of(row.values.get(self.config.id))
-        if name is None:
-            reason = f"the row has no {self.config.id!r} that tells it from others"
-            return Candidate(f"{address}#line-{row.line}", row.number, row.values, refused=reason)
-        uri = f"{address}#{name}"
-        if seen is not None and not seen.add(name):
-            reason = f"a row before it has the {self.config.id} {name!r} too; ids tell rows apart"
-            return Candidate(f"{uri}@line-{row.line}", row.number, row.values, refused=reason)
-        return self.candidate(uri, row.number, row.values)
+        if seen is None:
+            return self.candidate(f"{address}#{row.number}", row.number, row.values)
+        return self.named(row.values, self.config.id, address, f"line-{row.line}", row.number, seen)
