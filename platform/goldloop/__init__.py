@@ -20,6 +20,7 @@ _HOMES = {
     "Recipe": "goldloop.recipe",
     "Workspace": "goldloop.workspace",
     "Predictor": "goldloop.inference",
+    "plan": "goldloop.planning",
     "pull": "goldloop.loop",
     "push": "goldloop.loop",
     "collect": "goldloop.loop",

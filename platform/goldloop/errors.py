@@ -109,7 +109,12 @@ class ItemError(SourceError):
 
 
 class Dropped(ItemError):
-    """One item of a source is left out by the recipe's cleaning, with this error's message as the reason."""
+    """One item of a source is left out by the recipe's cleaning, with this error's message as the reason.
+
+    `item` is what may be shown of it.
+    """
+
+    item: object = None
 
 
 class AnnotationError(GoldloopError):

@@ -100,8 +100,14 @@ def pull(
                 return balance(connection, recipe.name, "pull")
             erased = forgotten.keys(connection)
         inputs = digest_of([[source.name, source.reading] for source in sources])
-        taker = wiring.intake(recipe, workspace.media.put, erased)
+        folder = wiring.cleaning_folder(workspace, recipe.name)
+        show = Examples(folder / "examples").keep
+        taker = wiring.intake(recipe, workspace.media.put, erased, show)
         books = intake.pull(workspace.engine, recipe.name, looked, taker, inputs, progress)
+        if recipe.cleaning != CleaningConfig():
+            with workspace.engine.connect() as connection:
+                page = cleaning_report.write(connection, recipe.name, folder)
+            progress.say(f"pull: what was left out is shown in {page}")
     progress.say(f"pull: {books}")
     return books
 

@@ -113,7 +113,9 @@ class Plugins(Generic[P]):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise RecipeError(first["msg"], where=f"{self.family} {value!r}: {place}") from error
+            kind = value["kind"] if isinstance(value, Mapping) else value.kind
+            # Not from the error, which shows all that was given, and with it what should not have been.
+            raise RecipeError(first["msg"], where=f"{self.family} {kind!r}: {place}") from None
         return self.get(config.kind)(config)
 
     def _modules(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
+from goldloop.cleaning.config import CleaningConfig
 from goldloop.connectors import connectors
 from goldloop.connectors.base import ConnectorConfig
 from goldloop.dataset.config import DatasetConfig
@@ -78,6 +79,7 @@ class Recipe(BaseModel):
     """Names the project, the versions and the model: lower case letters, digits and hyphens."""
     sources: Annotated[tuple[SourceField, ...], Field(min_length=1)]
     task: TaskField
+    cleaning: CleaningConfig = CleaningConfig()
     labeling: LabelingConfig = LabelingConfig()
     dataset: DatasetConfig = DatasetConfig()
     training: TrainingConfig | None = None

@@ -44,13 +44,25 @@ def survey(workspace: Workspace) -> list[dict[str, Any]]:
     return found
 
 
-def quarantined(recipe: str, workspace: Workspace | None = None) -> dict[str, str]:
-    """Address -> reason, of what the last pull could not use."""
+def left_out(recipe: str, workspace: Workspace | None = None) -> tuple[dict[str, int], dict[str, int]]:
+    """What cleaning dropped of the last pull, and what it took out of texts: why or what -> how often."""
+    from goldloop.cleaning.report import summary
+
+    workspace = workspace or Workspace.open()
+    with workspace.engine.connect() as connection:
+        found = summary(connection, recipe)
+    return found.dropped, found.scrubbed
+
+
+def quarantined(
+    recipe: str, workspace: Workspace | None = None, *, limit: int | None = None
+) -> dict[str, str]:
+    """Address -> reason, of what the last pull could not use; at most `limit` of it, if given."""
     workspace = workspace or Workspace.open()
     with workspace.engine.connect() as connection:
         return {
             entry.subject: entry.reason
-            for entry in ledger.entries(connection, recipe, "pull", outcome="quarantined")
+            for entry in ledger.entries(connection, recipe, "pull", "quarantined", limit)
         }
 
 

@@ -17,8 +17,9 @@ from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import Balance
+from goldloop.cleaning.cleaner import Cleaner
 from goldloop.connectors import connectors
-from goldloop.connectors._intake import Intake, Put, Source
+from goldloop.connectors._intake import Intake, Put, ShowDropped, Source
 from goldloop.errors import LedgerError, ModelError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
@@ -54,16 +55,34 @@ def sources(recipe: Recipe) -> list[Source]:
         Source(
             f"{number}:{config.kind}",
             connectors.create(config),
-            digest_of([section["sources"][number], section["task"], __version__]),
+            digest_of([section["sources"][number], section["task"], section["cleaning"], __version__]),
         )
         for number, config in enumerate(recipe.sources)
     ]
 
 
-def intake(recipe: Recipe, put: Put, forgotten: Collection[str] = ()) -> Intake:
-    """What a recipe makes of what its sources give; `put` keeps images, what is `forgotten` stays out."""
+def intake(
+    recipe: Recipe,
+    put: Put,
+    forgotten: Collection[str] = (),
+    show: ShowDropped = lambda _subject, _item, _reason: None,
+) -> Intake:
+    """What a recipe makes of what its sources give.
+
+    Args:
+        recipe: its task and its cleaning.
+        put: keeps images.
+        forgotten: keys of what stays out.
+        show: sees what is dropped.
+    """
     task = tasks.create(recipe.task)
-    return Intake(put, task.modality, task.parse, task.check, forgotten=forgotten)
+    cleaner = Cleaner(recipe.cleaning, task)
+    return Intake(put, task.modality, task.parse, task.check, cleaner.clean, show, forgotten)
+
+
+def cleaning_folder(workspace: Workspace, recipe: str) -> Path:
+    """Where the page about what pulls left out lies, and its examples."""
+    return workspace.root / "reports" / recipe
 
 
 def session(recipe: Recipe, workspace: Workspace) -> Session:

@@ -15,7 +15,7 @@ that went in has exactly one outcome; an imbalance is an error.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +180,27 @@ def entries(
         Outcome(subject=row.subject, outcome=row.outcome, reason=row.reason)
         for row in connection.execute(query)
     ]
+
+
+def reasons(connection: Connection, recipe: str, stage: str, outcome: str) -> Iterator[str]:
+    """The reason of every subject with an outcome, in no order."""
+    query = select(ledger.c.reason).where(
+        ledger.c.recipe == recipe, ledger.c.stage == stage, ledger.c.outcome == outcome, ledger.c.reason != ""
+    )
+    return iter(connection.execution_options(yield_per=_CHUNK).execute(query).scalars())
+
+
+def with_outcome(
+    connection: Connection, recipe: str, stage: str, outcome: str, subjects: Collection[str]
+) -> set[str]:
+    """Which of these subjects, a few hundred at most, have an outcome."""
+    query = select(ledger.c.subject).where(
+        ledger.c.recipe == recipe,
+        ledger.c.stage == stage,
+        ledger.c.outcome == outcome,
+        ledger.c.subject.in_(subjects),
+    )
+    return set(connection.execute(query).scalars())
 
 
 def _chunks(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:

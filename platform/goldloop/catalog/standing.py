@@ -69,7 +69,7 @@ def stand(connection: Connection, found: FromClause, sources: Sequence[str]) -> 
         order_by=(_order(found.c.source, sources), found.c.number, _bytewise(connection, found.c.uri)),
     )
     usable = select(
-        found.c.source, found.c.uri, found.c.key, rank, literal("pulled"), literal(""), found.c.label,
+        found.c.source, found.c.uri, found.c.key, rank, literal("pulled"), found.c.reason, found.c.label,
         literal(False),
     ).where(found.c.key.is_not(None))  # fmt: skip
     refused = select(

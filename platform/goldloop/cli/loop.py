@@ -1,4 +1,4 @@
-"""The stages of the loop, and all of them: `pull push collect commit train predict run`."""
+"""The stages of the loop, and all of them: `plan pull push collect commit train predict run`."""
 
 from __future__ import annotations
 
@@ -15,27 +15,58 @@ from goldloop.errors import TrainingError
 if TYPE_CHECKING:
     from goldloop.training.profile import Profile
 
+FULL = typer.Option(False, "--full", help="Read everything again, whether it has changed or not.")
+_SHOWN = 20
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (pull, push, collect, commit, train, predict, run):
+    for command in (plan, pull, push, collect, commit, train, predict, run):
         app.command()(command)
 
 
-def pull(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
-    """Sources -> catalog."""
+def plan(
+    recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, full: bool = FULL, as_json: bool = AS_JSON
+) -> None:
+    """What pull and push would do, before anything happens."""
+    from goldloop.planning import plan
+
+    planned = plan(_load(recipe, overrides), progress=progress(), full=full)
+    if as_json:
+        show_json(planned.facts())
+        return
+    columns, rows = planned.table()
+    show_table(columns, rows)
+    show_facts(planned.remarks())
+    for what in (planned.dropped, planned.quarantined):
+        show_facts({f"  {subject}": reason for subject, reason in what.items()})
+
+
+def pull(
+    recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, full: bool = FULL, as_json: bool = AS_JSON
+) -> None:
+    """Sources -> catalog; what has not changed is not read again."""
     from goldloop.loop import pull
-    from goldloop.state import quarantined
+    from goldloop.state import left_out, quarantined
 
     loaded = _load(recipe, overrides)
-    books = pull(loaded, progress=progress())
-    bad = quarantined(loaded.name)
+    books = pull(loaded, progress=progress(), full=full)
+    dropped, scrubbed = left_out(loaded.name)
     if as_json:
-        show_json({"balance": asdict(books), "quarantined": bad})
+        bad = quarantined(loaded.name)
+        show_json({"balance": asdict(books), "dropped": dropped, "scrubbed": scrubbed, "quarantined": bad})
         return
-    show_facts({"addresses": books, **{f"  {subject}": reason for subject, reason in list(bad.items())[:20]}})
-    if len(bad) > 20:
-        typer.echo(f"  ... and {len(bad) - 20} more: `goldloop pull {recipe} --json` lists them all")
+    bad = quarantined(loaded.name, limit=_SHOWN)
+    counts = {"dropped": dropped, "scrubbed": scrubbed}
+    told = {what: _told(count) for what, count in counts.items() if count}
+    show_facts({"addresses": books, **told, **{f"  {subject}": reason for subject, reason in bad.items()}})
+    more = books.outcomes.get("quarantined", 0) - len(bad)
+    if more:
+        typer.echo(f"  ... and {more} more: `goldloop pull {recipe} --json` lists them all")
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
 
 
 def push(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:

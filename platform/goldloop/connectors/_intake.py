@@ -28,6 +28,7 @@ _TELL = 100
 """Entries after which progress is told."""
 
 Put = Callable[[Item, bytes], None]
+ShowDropped = Callable[[str, Item, str], None]
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Intake:
         modality: what the task can work on.
         parse: the task's reading of a label that a source knows; raises AnnotationError.
         check: refuses items that the task cannot ask about; raises ItemError.
-        clean: the recipe's cleaning of an item whose label is in the task's form; raises Dropped.
+        clean: the recipe's cleaning of an item whose label is in the task's form: the item as it is to be
+            kept, and what was done to it; raises Dropped.
+        show: is told of each item that is dropped: its source and address, the item, and why.
         forgotten: keys of contents that were erased: they are not taken in again.
     """
 
@@ -123,7 +126,8 @@ class Intake:
         modality: Modality,
         parse: Callable[[Any, Item], Any],
         check: Callable[[Item], None] = lambda _item: None,
-        clean: Callable[[Item], Item] = lambda item: item,
+        clean: Callable[[Item], tuple[Item, str]] = lambda item: (item, ""),
+        show: ShowDropped = lambda _subject, _item, _reason: None,
         forgotten: Collection[str] = (),
     ) -> None:
         self._put = put
@@ -132,6 +136,7 @@ class Intake:
         self._check = check
         self._clean = clean
         self._forgotten = forgotten
+        self._show = show
 
     def read(self, arrivals: Arrivals, looked: Looked, progress: Progress) -> Told:
         """Stream every source that has changed into the staged arrivals."""
@@ -190,8 +195,10 @@ class Intake:
         if entry.key in self._forgotten:
             return {**place, **FORGOTTEN}
         try:
-            item = self._taken(entry)
+            item, note = self._taken(entry)
         except Dropped as error:
+            shown = error.item if isinstance(error.item, Item) else entry
+            self._show(f"{source} {entry.uri}", shown, str(error))
             return {**place, "outcome": "dropped", "reason": str(error)}
         except (AnnotationError, ItemError) as error:
             return {**place, "outcome": "quarantined", "reason": str(error)}
@@ -199,9 +206,9 @@ class Intake:
             return {**place, **FORGOTTEN}
         if item.content is not None:
             self._put(item, item.content)
-        return {**place, **_columns(item)}
+        return {**place, **_columns(item), "reason": note}
 
-    def _taken(self, entry: Item) -> Item:
+    def _taken(self, entry: Item) -> tuple[Item, str]:
         if entry.modality != self._modality:
             raise ItemError(f"this is {entry.modality}, the task works on {self._modality}")
         self._check(entry)

@@ -7,7 +7,7 @@ import os
 import posixpath
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -236,6 +236,17 @@ def locations(url: str) -> Iterator[Location]:
     place = locate(outside)
     for path, _ in place.walk():
         yield locate(f"{inside}::{path if place.is_local else place.system.unstrip_protocol(path)}")
+
+
+def folder_at(url: str) -> Location:
+    """A folder, for what is named relative to it.
+
+    Raises:
+        PluginError: as `locate`.
+        SourceError: as `locate`.
+    """
+    location = locate(url)
+    return replace(location, path=f"{location.path.rstrip('/')}/")
 
 
 def extension_of(path: str) -> str:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from goldloop.connectors._content import printable, without_secrets
 from goldloop.connectors._distinct import Distinct
-from goldloop.connectors._locations import Location, listing_digest, locate
+from goldloop.connectors._locations import Location, folder_at, listing_digest, locate
 from goldloop.connectors._row_items import Candidate, RowsConfig, RowsConnector
 from goldloop.connectors.base import Found, Kept, Known
 from goldloop.errors import SourceError
@@ -143,8 +143,8 @@ class Huggingface(RowsConnector):
 
     def _beside(self, commit: str | None) -> Location:
         if self._local is not None:
-            return locate(f"{self._local.absolute()}/")
-        return locate(f"hf://datasets/{self.config.dataset}@{commit}/")
+            return folder_at(str(self._local.absolute()))
+        return folder_at(f"hf://datasets/{self.config.dataset}@{commit}")
 
     def _address(self) -> str:
         config = self.config

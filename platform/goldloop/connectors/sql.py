@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from typing_extensions import override
 
 from goldloop.connectors._distinct import Distinct
-from goldloop.connectors._locations import locate
+from goldloop.connectors._locations import folder_at
 from goldloop.connectors._row_items import Candidate, RowsConfig, RowsConnector
 from goldloop.connectors.base import Found, Kept, Known
 from goldloop.errors import PluginError, SourceError
@@ -60,7 +60,7 @@ class Sql(RowsConnector):
         def _has_place(self) -> Sql.Config:
             if (self.url is None) == (self.url_from is None):
                 raise ValueError("say where the database is: `url: URL` or `url_from: VARIABLE`")
-            if self.url is not None and _parsed(self.url).password is not None:
+            if self.url is not None and _has_password(self.url):
                 raise ValueError(
                     "a password has no place in a recipe: put the URL into an environment variable and name "
                     "that with `url_from: VARIABLE`"
@@ -89,7 +89,7 @@ class Sql(RowsConnector):
         if self.config.image is None:
             yield from (self.found(row) for row in rows)
             return
-        beside = None if self.config.beside is None else locate(f"{self.config.beside.rstrip('/')}/")
+        beside = None if self.config.beside is None else folder_at(self.config.beside)
         yield from self.found_elsewhere(rows, beside, known)
 
     @override
@@ -142,6 +142,13 @@ class Sql(RowsConnector):
     def named_columns(self) -> list[str]:
         more = [name for name in (self.config.key, self.config.watermark) if name is not None]
         return [*super().named_columns(), *more]
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return _parsed(url).password is not None
+    except SourceError as error:
+        raise ValueError(str(error)) from error
 
 
 def _parsed(url: str) -> URL:

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import Field
 from typing_extensions import override
@@ -223,7 +223,8 @@ def _members(location: Location, path: str) -> Iterator[tuple[str, str, _Member]
     except Exception as error:
         # Drivers raise what their services do: OSError, ClientError, HTTP errors.
         raise location.failure(error) from error
-    with closing(file), tarfile.open(fileobj=file, mode="r|*") as shard:
+    tail = _Tail(file)
+    with closing(file), tarfile.open(fileobj=tail, mode="r|*") as shard:  # type: ignore[call-overload]
         for info in shard:
             # All members that were passed are remembered otherwise.
             shard.members = []
@@ -231,3 +232,19 @@ def _members(location: Location, path: str) -> Iterator[tuple[str, str, _Member]
             stem, _, extension = name.partition(".")
             if info.isfile() and stem:
                 yield posixpath.join(folder, stem), extension.lower(), _Member(shard, info)
+        if not path.lower().endswith(("gz", ".tgz")) and tail.last.strip(b"\0"):
+            raise tarfile.ReadError("unexpected end of data")
+
+
+class _Tail:
+    """A file that remembers how it ended: of a tar that was cut off, not with zeros."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        if content:
+            self.last = content[-512:]
+        return content

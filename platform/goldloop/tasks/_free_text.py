@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -83,6 +83,16 @@ class FreeTextTask(Task[str]):
         import datasets
 
         return datasets.Value("string")
+
+    @override
+    def rewritten(
+        self,
+        target: str,
+        text: str,
+        moved: Callable[[int, int], tuple[int, int]],
+        scrub: Callable[[str], str],
+    ) -> str:
+        return scrub(target)
 
     @override
     def parse(self, value: Any, item: Item) -> str:

@@ -249,6 +249,23 @@ class Task(Plugin, Generic[T]):
             return str(error)
         return None
 
+    def rewritten(
+        self,
+        target: T,
+        text: str,
+        moved: Callable[[int, int], tuple[int, int]],
+        scrub: Callable[[str], str],
+    ) -> T:
+        """A target about a text of which parts were replaced; most say nothing of its places.
+
+        Args:
+            target: about the text before.
+            text: as it is now.
+            moved: from a span of the text before to the span of it now.
+            scrub: replaces the same in any text.
+        """
+        return target
+
     @abstractmethod
     def decode(self, results: Sequence[Mapping[str, Any]], item: Item) -> T:
         """The target in a Label Studio annotation's `result`.

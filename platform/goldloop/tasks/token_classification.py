@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,6 +103,22 @@ class TokenClassification(ClassesTask[list[Span]]):
             for entry, place in zip(value, places, strict=True)
         ]
         return self._canonical(spans, where, places)
+
+    @override
+    def rewritten(
+        self,
+        target: list[Span],
+        text: str,
+        moved: Callable[[int, int], tuple[int, int]],
+        scrub: Callable[[str], str],
+    ) -> list[Span]:
+        places = {(span["label"], *moved(span["start"], span["end"])): None for span in target}
+        spans: list[Span] = [
+            {"label": label, "start": start, "end": end, "text": text[start:end]}
+            for label, start, end in places
+        ]
+        where = "a scrubbed text"
+        return self._canonical(spans, where, [f"{where}, span {number}" for number in range(len(spans))])
 
     @override
     def decode(self, results: Sequence[Mapping[str, Any]], item: Item) -> list[Span]:

@@ -42,7 +42,8 @@ def _pdf(*pages: str) -> bytes:
 
 
 ENCRYPTED = (
-    b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [] /Count 0 >>\n"
+    b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
+    b"2 0 obj\n<< /Type /Pages /Kids [] /Count 0 >>\n"
     b"endobj\n3 0 obj\n<< /Filter /Standard /V 1 /R 2 /P -64 /O <"
     + b"28" * 32
     + b"> /U <"

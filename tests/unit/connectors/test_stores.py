@@ -132,7 +132,8 @@ def sftp(tmp_path, monkeypatch):
 
     async def serve():
         return await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=_Server, server_host_keys=[host_key], authorized_client_keys=str(tmp_path / "allowed"),
+            "127.0.0.1", 0, server_factory=_Server,
+            server_host_keys=[host_key], authorized_client_keys=str(tmp_path / "allowed"),
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(root).encode()),
         )  # fmt: skip
 
