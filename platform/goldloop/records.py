@@ -68,6 +68,13 @@ class Item:
     content: bytes | None = field(default=None, repr=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What annotators said of an item elsewhere, each in Label Studio's form: a label not settled yet."""
+
+    results: tuple[tuple[Mapping[str, Any], ...], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
     """One address of a source whose content cannot be used, and why."""

@@ -23,7 +23,7 @@ from goldloop.connectors._intake import Intake, Put, ShowDropped, Source
 from goldloop.errors import LedgerError, ModelError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
-from goldloop.records import Item
+from goldloop.records import Answers, Item
 from goldloop.tasks import tasks
 from goldloop.tasks.base import SettlementPolicy, Task
 from goldloop.workspace import Workspace
@@ -75,9 +75,21 @@ def intake(
         forgotten: keys of what stays out.
         show: sees what is dropped.
     """
+    from goldloop.formats.label_studio import controls_of, renamed
+
     task = tasks.create(recipe.task)
+    controls = controls_of(task)
+
+    def parse(value: Any, item: Item) -> Any:
+        if not isinstance(value, Answers):
+            return task.parse(value, item)
+        answers = [
+            task.decode([renamed(region, controls) for region in results], item) for results in value.results
+        ]
+        return task.consensus(answers, "majority")
+
     cleaner = Cleaner(recipe.cleaning, task)
-    return Intake(put, task.modality, task.parse, task.check, cleaner.clean, show, forgotten)
+    return Intake(put, task.modality, parse, task.check, cleaner.clean, show, forgotten)
 
 
 def cleaning_folder(workspace: Workspace, recipe: str) -> Path:

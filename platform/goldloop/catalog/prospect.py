@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
-    MetaData,
     and_,
     case,
     distinct,
@@ -20,9 +19,11 @@ from sqlalchemy import (
     select,
     union_all,
 )
+from sqlalchemy.schema import CreateTable
 
 from goldloop.catalog.standing import leave, stand, standing
-from goldloop.catalog.tables import addresses, annotations, arrivals, arrived, items, tasks
+from goldloop.catalog.tables import addresses, arrivals, arrived, items, tasks
+from goldloop.catalog.tables import annotations as annotation_table
 
 FOUND = ("new", "changed", "moved", "returned", "unchanged", "duplicate", "dropped", "quarantined")
 """What each address of the sources is: `new` content; `changed`: other content than before; `moved`: content
@@ -32,14 +33,12 @@ of an address that was, or still is, elsewhere; `returned`: content that was gon
 @contextmanager
 def beside(engine: Engine) -> Iterator[Connection]:
     """A connection whose staging tables are its own, in front of the catalog's; they go with it."""
-    shadows = MetaData()
-    for table in (arrivals, arrived):
-        shadow = table.to_metadata(shadows)
-        shadow._prefixes.append("TEMPORARY")
     with engine.connect() as connection:
         # Given back to the pool it would hide the real tables from whoever gets it next.
         connection.detach()
-        shadows.create_all(connection, checkfirst=False)
+        for table in (arrivals, arrived):
+            statement = str(CreateTable(table).compile(engine))
+            connection.exec_driver_sql(statement.replace("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
         connection.commit()
         yield connection
 
@@ -97,7 +96,7 @@ def found(connection: Connection, recipe: str) -> dict[str, Counter[str]]:
 def gone(connection: Connection, recipe: str) -> dict[str, tuple[int, int]]:
     """Source -> items that no address leads to any more, and how many of those somebody has annotated."""
     left = select(standing.c.key).where(standing.c.place == 1)
-    annotated = select(annotations.c.key).where(annotations.c.recipe == recipe)
+    annotated = select(annotation_table.c.key).where(annotation_table.c.recipe == recipe)
     lost = and_(items.c.recipe == recipe, items.c.state == "current", items.c.key.not_in(left))
     worked_on = case((items.c.key.in_(annotated), items.c.key), else_=null())
     query = select(items.c.source, func.count(), func.count(worked_on)).where(lost).group_by(items.c.source)
@@ -141,9 +140,9 @@ def tasks_to_make(connection: Connection, recipe: str) -> int:
 def unfinished_tasks(connection: Connection, recipe: str, answers: int) -> int:
     """How many tasks have fewer answers than are needed, as far as was collected."""
     per_task = (
-        select(annotations.c.task_id, annotations.c.server)
-        .where(annotations.c.recipe == recipe, annotations.c.cancelled.is_(False))
-        .group_by(annotations.c.server, annotations.c.task_id)
+        select(annotation_table.c.task_id, annotation_table.c.server)
+        .where(annotation_table.c.recipe == recipe, annotation_table.c.cancelled.is_(False))
+        .group_by(annotation_table.c.server, annotation_table.c.task_id)
         .having(func.count() >= answers)
         .subquery()
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -127,6 +127,8 @@ class Connector(Plugin):
     """
 
     Config = ConnectorConfig
+    needs_server: ClassVar[bool] = False
+    """Whether only a running server has anything to read: it has no example, and tests of its own."""
 
     @classmethod
     @abstractmethod

@@ -208,7 +208,10 @@ class _Member:
         if opened is None:
             raise tarfile.ReadError(f"{self.info.name} cannot be read")
         with opened:
-            return opened.read()
+            content = opened.read()
+        if len(content) != self.size:
+            raise tarfile.ReadError("unexpected end of data")
+        return content
 
 
 def _members(location: Location, path: str) -> Iterator[tuple[str, str, _Member]]:

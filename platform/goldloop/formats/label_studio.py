@@ -74,7 +74,7 @@ class LabelStudio(Format):
         # What overlaps is kept here: whether it may, the recipe's own task decides.
         kept = {"overlaps": "keep"} if "overlaps" in tasks.get(kind).Config.model_fields else {}
         task = tasks.create({"kind": kind, **kept, **self.task_fields(folder, kind)})
-        controls = _controls(task)
+        controls = controls_of(task)
         for name, number, entry in _entries(folder):
             place = f"{name}#task-{entry.get('id', number) if isinstance(entry, dict) else number}"
             try:
@@ -90,7 +90,7 @@ class LabelStudio(Format):
         data = entry["data"]
         content, item = self._content(task, _home(folder), data)
         answers = [
-            task.decode([_renamed(region, controls) for region in annotation.get("result") or ()], item)
+            task.decode([renamed(region, controls) for region in annotation.get("result") or ()], item)
             for annotation in entry.get("annotations") or ()
             if not annotation.get("was_cancelled")
         ]
@@ -223,7 +223,7 @@ def _named(folder: Path) -> Iterator[tuple[str, str]]:
                         yield from ((field, str(name)) for name in names)
 
 
-def _controls(task: Task[Any]) -> dict[str, tuple[str, str]]:
+def controls_of(task: Task[Any]) -> dict[str, tuple[str, str]]:
     """Type of control -> its name and its object's, of those that are there once."""
     from defusedxml import ElementTree
 
@@ -245,7 +245,8 @@ def _shown(task: Task[Any]) -> list[str]:
     return [value.removeprefix("$") for value in values if value.startswith("$")]
 
 
-def _renamed(region: Any, controls: Mapping[str, tuple[str, str]]) -> Any:
+def renamed(region: Any, controls: Mapping[str, tuple[str, str]]) -> Any:
+    """A region whose control and object are called as they are here, if there is one control of its type."""
     if not isinstance(region, dict) or str(region.get("type")).lower() not in controls:
         return region
     name, shown = controls[str(region["type"]).lower()]

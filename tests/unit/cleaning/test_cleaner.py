@@ -46,9 +46,18 @@ IMAGES = {
 def _item(content: bytes | None = None, text: str | None = None, size=(0, 0), **fields) -> Item:
     key = content_key(content if content is not None else (text or "").encode())
     return Item(
-        key=key, modality="image" if content else "text", uri="u", group=key, source="", text=text, content=content,
-        media_type="image/png" if content else "text/plain", width=size[0] or None, height=size[1] or None, **fields,
-    )  # fmt: skip
+        key=key,
+        modality="image" if content else "text",
+        uri="u",
+        group=key,
+        source="",
+        text=text,
+        content=content,
+        media_type="image/png" if content else "text/plain",
+        width=size[0] or None,
+        height=size[1] or None,
+        **fields,
+    )
 
 
 def _cleaner(kind: str = "text-classification", **section) -> Cleaner:
@@ -134,7 +143,13 @@ def test_languages_are_told_apart_and_short_texts_are_in_any():
 
 def test_text_that_is_well_is_not_taken_for_mojibake():
     cleaner = _cleaner(texts={"mojibake": False})
-    for text in ("größer als naïve cafés", "価格は¥500です", "«Привет»", "😀 – “quoted” … ½ € ™", "a\r\n\tb"):
+    for text in (
+        "größer als naïve cafés",
+        "価格は¥500です",
+        "«Привет»",
+        "😀 \N{EN DASH} “quoted” … ½ € ™",
+        "a\r\n\tb",
+    ):
         assert cleaner.clean(_item(text=text))[0].text == text
 
 
