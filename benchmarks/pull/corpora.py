@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 _WORDS = (
-    "the", "of", "a", "claim", "parcel", "late", "account", "card", "where", "when", "please", "refund", "order",
-    "number", "new", "open", "close",
+    "the", "of", "a", "claim", "parcel", "late", "account", "card", "where", "when", "please", "refund",
+    "order", "number", "new", "open", "close",
 )  # fmt: skip
 _CLASSES = ("delivery", "payment", "account")
 _PER_FOLDER = 1_000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -298,3 +299,30 @@ def test_a_source_that_tells_only_what_is_new_keeps_the_rest(workspace):
 def test_an_address_that_comes_twice_in_a_source_is_an_error(workspace):
     with pytest.raises(LedgerError, match="two outcomes for one subject"):
         _take_in(workspace, _Listed(_image("a", 1), _image("a", 2)))
+
+
+def test_memory_does_not_grow_with_the_source(tmp_path):
+    def peak(count: int) -> int:
+        class _Many(_Listed):
+            def read(self, known):
+                for number in range(count):
+                    text = f"text {number}"
+                    key = content_key(text.encode())
+                    item = Item(
+                        key=key, modality="text", uri=f"row {number}", group=key, source="", text=text,
+                        media_type="text/plain",
+                    )  # fmt: skip
+                    yield Found(item, number, "rows", "1")
+
+        workspace = Workspace(tmp_path / str(count), Settings())
+        with workspace.engine.connect() as connection:
+            looked = intake.look(connection, "pets", [Source("0:listed", _Many(), "same")])
+        taker = Intake(workspace.media.put, "text", _parse)
+        tracemalloc.start()
+        books = intake.pull(workspace.engine, "pets", looked, taker, "inputs", Silent())
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert books.outcomes == {"pulled": count}
+        return highest
+
+    assert peak(12_000) < 1.2 * peak(3_000)

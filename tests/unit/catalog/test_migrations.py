@@ -1,0 +1,69 @@
+"""A catalog of an older goldloop is brought up to date with all that it knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+import goldloop.catalog.migrations as migrations
+from goldloop import loop
+from goldloop.catalog.content import item_states
+from goldloop.recipe import parse
+from goldloop.records import content_key
+from goldloop.settings import Settings
+from goldloop.workspace import Workspace
+
+
+def _at(revision: str, path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        keys = [content_key(words.encode()) for words in ("same", "before", "lost")]
+        for name, key in zip(("a", "b", "c"), keys, strict=True):
+            values = {"uri": f"{path.parent}/notes/{name}.txt", "key": key}
+            connection.execute(
+                text(
+                    "INSERT INTO addresses (recipe, uri, key, source) VALUES ('notes', :uri, :key, '0:files')"
+                ),
+                values,
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO items (recipe, key, modality, uri, grouping, source, metadata, text, media_type,"
+                    " label, state) VALUES ('notes', :key, 'text', :uri, :key, '0:files', '{}', 'x', 'text/plain',"
+                    " 'null', 'current')"
+                ),
+                values,
+            )
+    engine.dispose()
+
+
+def test_what_was_pulled_before_addresses_had_marks_is_read_once_more(tmp_path):
+    _at("0001", tmp_path / "catalog.db")
+    workspace = Workspace(tmp_path, Settings())
+    (tmp_path / "notes").mkdir()
+    for name, words in (("a", "same"), ("b", "after")):
+        (tmp_path / "notes" / f"{name}.txt").write_text(words)
+    recipe = parse(
+        {
+            "name": "notes",
+            "sources": [{"kind": "files", "url": str(tmp_path / "notes")}],
+            "task": {"kind": "text-classification", "classes": ["a", "b"]},
+        }
+    )
+    assert loop.pull(recipe, workspace).outcomes == {"pulled": 2}
+    with workspace.engine.connect() as connection:
+        states = item_states(connection, "notes")
+    assert {words: states[content_key(words.encode())] for words in ("same", "before", "lost", "after")} == {
+        "same": "current",
+        "before": "superseded",
+        "lost": "gone",
+        "after": "current",
+    }
