@@ -73,7 +73,7 @@ class Arrivals:
             if before is None:
                 clear(connection, recipe)
             else:
-                _forget_overtaken(connection, recipe)
+                _forget_overtaken(connection, recipe, before["attempt"])
             stages.finish(connection, recipe, PULLING, inputs, {"attempt": attempt})
         return cls(begin, recipe, attempt)
 
@@ -247,18 +247,19 @@ def _staged_part(
     ).scalar()
 
 
-def _forget_overtaken(connection: Connection, recipe: str) -> None:
+def _forget_overtaken(connection: Connection, recipe: str, attempts: int) -> None:
     """Of an address that several attempts read, only the last one's row counts."""
     later = arrivals.alias()
-    overtaken = exists().where(
-        later.c.recipe == arrivals.c.recipe,
-        later.c.source == arrivals.c.source,
-        later.c.uri == arrivals.c.uri,
-        later.c.attempt > arrivals.c.attempt,
-    )
-    connection.execute(
-        delete(arrivals).where(arrivals.c.recipe == recipe, arrivals.c.part.is_(None), overtaken)
-    )
+    for former in range(1, attempts):
+        for after in range(former + 1, attempts + 1):
+            overtaken = exists().where(
+                later.c.recipe == recipe,
+                later.c.attempt == after,
+                later.c.source == arrivals.c.source,
+                later.c.uri == arrivals.c.uri,
+            )
+            mine = and_(arrivals.c.recipe == recipe, arrivals.c.attempt == former)
+            connection.execute(delete(arrivals).where(mine, arrivals.c.part.is_(None), overtaken))
 
 
 def _twice(rows: Sequence[Mapping[str, Any]]) -> str:

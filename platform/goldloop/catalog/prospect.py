@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     case,
     distinct,
+    exists,
     func,
     null,
     or_,
@@ -123,6 +124,7 @@ def tasks_to_make(connection: Connection, recipe: str) -> int:
         select(staged.c.label_use)
         .where(
             staged.c.recipe == recipe,
+            staged.c.attempt == 1,
             staged.c.source == standing.c.source,
             staged.c.uri == standing.c.uri,
             staged.c.kept.is_(False),
@@ -167,25 +169,27 @@ def _same_address(table: Any, recipe: str) -> Any:
 def _after(recipe: str, sources: Sequence[str], read: set[str], continued: set[str]) -> Any:
     """The addresses as a pull would leave them."""
     names = [column.name for column in addresses.c]
-    mine = arrivals.c.recipe == recipe
-    told = select(arrivals.c.uri).where(
-        mine, arrivals.c.source == addresses.c.source, arrivals.c.kept.is_(False)
+    same_source = and_(
+        arrivals.c.recipe == recipe, arrivals.c.attempt == 1, arrivals.c.source == addresses.c.source
     )
-    kept = select(arrivals.c.uri).where(mine, arrivals.c.source == addresses.c.source, arrivals.c.kept)
-    kept_parts = select(arrived.c.part).where(
-        arrived.c.recipe == recipe, arrived.c.source == addresses.c.source, arrived.c.kept
+    staged = exists().where(same_source, arrivals.c.uri == addresses.c.uri)
+    kept_part = exists().where(
+        arrived.c.recipe == recipe,
+        arrived.c.attempt == 1,
+        arrived.c.source == addresses.c.source,
+        arrived.c.part == addresses.c.part,
+        arrived.c.kept,
     )
     stays = or_(
         addresses.c.source.in_(set(sources) - read),
-        and_(addresses.c.source.in_(continued), addresses.c.uri.not_in(told)),
+        and_(addresses.c.source.in_(continued), ~staged.where(arrivals.c.kept.is_(False))),
         and_(
             addresses.c.source.in_(read - continued),
-            or_(
-                and_(addresses.c.part.is_(None), addresses.c.uri.in_(kept)),
-                addresses.c.part.in_(kept_parts),
-            ),
+            or_(and_(addresses.c.part.is_(None), staged.where(arrivals.c.kept)), kept_part),
         ),
     )
     staying = select(*(addresses.c[name] for name in names)).where(addresses.c.recipe == recipe, stays)
-    coming = select(*(arrivals.c[name] for name in names)).where(mine, arrivals.c.kept.is_(False))
+    coming = select(*(arrivals.c[name] for name in names)).where(
+        arrivals.c.recipe == recipe, arrivals.c.kept.is_(False)
+    )
     return union_all(staying, coming).subquery()

@@ -64,7 +64,8 @@ def settle(
     _replace_addresses(connection, recipe, attempt, sources, set(read), set(continued))
     found = select(addresses).where(addresses.c.recipe == recipe).subquery()
     stand(connection, found, sources)
-    _replace_items(connection, recipe, attempt)
+    all_new = set(read) == set(sources) and not continued and not _has_kept(connection, recipe, attempt)
+    _replace_items(connection, recipe, attempt, all_new=all_new)
     outcomes = select(
         (standing.c.source + " " + standing.c.uri).label("subject"), standing.c.outcome, standing.c.reason
     )
@@ -113,9 +114,14 @@ def _staged(recipe: str, attempt: int, *, kept: bool) -> Any:
 
 
 def _supersede(connection: Connection, recipe: str, attempt: int) -> None:
+    same_address = and_(
+        arrivals.c.source == addresses.c.source,
+        arrivals.c.uri == addresses.c.uri,
+        _staged(recipe, attempt, kept=False),
+    )
     changed = (
         select(addresses.c.key)
-        .join(arrivals, and_(arrivals.c.uri == addresses.c.uri, _staged(recipe, attempt, kept=False)))
+        .join(arrivals, same_address)
         .where(addresses.c.recipe == recipe, arrivals.c.key.is_not(None), arrivals.c.key != addresses.c.key)
     )
     current = and_(items.c.recipe == recipe, items.c.state == "current")
@@ -177,12 +183,26 @@ def _drop_addresses(
     )
 
 
-def _replace_items(connection: Connection, recipe: str, attempt: int) -> None:
+def _has_kept(connection: Connection, recipe: str, attempt: int) -> bool:
+    """Whether any address is as it was."""
+    return any(
+        connection.execute(
+            select(literal(1))
+            .where(table.c.recipe == recipe, table.c.attempt == attempt, table.c.kept)
+            .limit(1)
+        ).first()
+        for table in (arrivals, arrived)
+    )
+
+
+def _replace_items(connection: Connection, recipe: str, attempt: int, *, all_new: bool) -> None:
     """What the first address of each content says is what its item says."""
     first = and_(
         addresses.c.recipe == recipe,
         addresses.c.source == standing.c.source,
         addresses.c.uri == standing.c.uri,
+        # Follows from the others, and lets the index of `standing` be used from either side.
+        addresses.c.key == standing.c.key,
         standing.c.place == 1,
     )
     label = case((standing.c.disputed, null()), else_=addresses.c.label)
@@ -203,6 +223,17 @@ def _replace_items(connection: Connection, recipe: str, attempt: int) -> None:
         .where(literal(True))
     )
     _write_items(connection, fresh)
+    if not all_new:
+        _rename_items(connection, recipe, first, head, said, label)
+    present = select(standing.c.key).where(standing.c.place == 1)
+    lost = and_(items.c.recipe == recipe, items.c.state == "current", items.c.key.not_in(present))
+    connection.execute(update(items).where(lost).values(state="gone"))
+
+
+def _rename_items(
+    connection: Connection, recipe: str, first: Any, head: list[Any], said: list[Any], label: Any
+) -> None:
+    """Let items that were not read again say what the address says that is the first one now."""
     named_otherwise = or_(
         items.c.state != "current",
         items.c.uri != addresses.c.uri,
@@ -217,9 +248,6 @@ def _replace_items(connection: Connection, recipe: str, attempt: int) -> None:
         .where(named_otherwise)
     )
     _write_items(connection, known)
-    present = select(standing.c.key).where(standing.c.place == 1)
-    lost = and_(items.c.recipe == recipe, items.c.state == "current", items.c.key.not_in(present))
-    connection.execute(update(items).where(lost).values(state="gone"))
 
 
 def _write_items(connection: Connection, rows: Select[Any]) -> None:

@@ -17,6 +17,12 @@ from goldloop.settings import Settings
 from goldloop.workspace import Workspace
 
 
+def _insert(connection, table: str, **values: str) -> None:
+    names = ", ".join(values)
+    places = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({places})"), values)
+
+
 def _at(revision: str, path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     config = Config()
@@ -27,20 +33,14 @@ def _at(revision: str, path: Path) -> None:
         command.upgrade(config, revision)
         keys = [content_key(words.encode()) for words in ("same", "before", "lost")]
         for name, key in zip(("a", "b", "c"), keys, strict=True):
-            values = {"uri": f"{path.parent}/notes/{name}.txt", "key": key}
-            connection.execute(
-                text(
-                    "INSERT INTO addresses (recipe, uri, key, source) VALUES ('notes', :uri, :key, '0:files')"
-                ),
-                values,
-            )
-            connection.execute(
-                text(
-                    "INSERT INTO items (recipe, key, modality, uri, grouping, source, metadata, text, media_type,"
-                    " label, state) VALUES ('notes', :key, 'text', :uri, :key, '0:files', '{}', 'x', 'text/plain',"
-                    " 'null', 'current')"
-                ),
-                values,
+            uri = f"{path.parent}/notes/{name}.txt"
+            _insert(connection, "addresses", recipe="notes", uri=uri, key=key, source="0:files")
+            _insert(
+                connection,
+                "items",
+                **{"recipe": "notes", "key": key, "modality": "text", "uri": uri, "grouping": key},
+                **{"source": "0:files", "metadata": "{}", "text": "x", "media_type": "text/plain"},
+                **{"label": "null", "state": "current"},
             )
     engine.dispose()
 
