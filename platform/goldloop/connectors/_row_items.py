@@ -202,7 +202,8 @@ class RowsConnector(Connector):
 
     def _item(self, row: Candidate, fetch: Callable[[str], bytes]) -> Item:
         config, values = self.config, row.values
-        metadata = {name: json_value(values.get(name)) for name in config.metadata} | self.more_metadata
+        named = {name: json_value(values.get(name)) for name in config.metadata}
+        metadata = {**named, **self.more_metadata}
         if config.text is not None:
             texts = [_text_in(values, column) for column in config.texts]
             text = texts[0] if isinstance(config.text, str) else joined_texts(texts)

@@ -18,13 +18,13 @@ from typing_extensions import override
 from goldloop.connectors._ahead import ahead, chunks
 from goldloop.connectors._content import Limits, image_item, printable, text_item, without_secrets
 from goldloop.connectors._locations import (
-    Info,
     Location,
     extension_of,
     file_mark,
     listing_digest,
     locations,
 )
+from goldloop.connectors._walking import Info
 from goldloop.connectors.base import Connector, ConnectorConfig, Found, Kept, Known
 from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined

@@ -49,7 +49,7 @@ class Huggingface(RowsConnector):
 
     @override
     def read(self, known: Known) -> Iterator[Found | Kept]:
-        yield from islice(self._read(known), self.config.limit)
+        yield from islice(self._rows(known), self.config.limit)
 
     @override
     def fingerprint(self) -> str:
@@ -99,7 +99,7 @@ class Huggingface(RowsConnector):
             raise SourceError("the Hub tells no commit of the dataset", where=where)
         return commit
 
-    def _read(self, known: Known) -> Iterator[Found | Kept]:
+    def _rows(self, known: Known) -> Iterator[Found | Kept]:
         commit, mark = self._state()
         address = self._address()
         self.more_metadata = {} if commit is None else {"revision": commit}
@@ -119,10 +119,11 @@ class Huggingface(RowsConnector):
             of_shard = rows if shards == 1 else rows.shard(num_shards=shards, index=shard)
             prefix = "" if shards == 1 else f"{shard}-"
             candidates = self._candidates(of_shard, names, address, prefix, seen)
-            if self.config.image is None:
-                found = (self.found(row, part, mark) for row in candidates)
-            else:
-                found = self.found_by_threads(candidates, self._beside(commit), part, mark)
+            found: Iterator[Found] = (
+                (self.found(row, part, mark) for row in candidates)
+                if self.config.image is None
+                else self.found_by_threads(candidates, self._beside(commit), part, mark)
+            )
             for each in found:
                 empty = False
                 yield each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -96,7 +96,8 @@ class Sql(RowsConnector):
     def fingerprint(self) -> None:
         # A database does not tell whether it has changed. That it can be read at all is found out here.
         with _connected(self._url()) as connection, _translated(self._url()):
-            connection.execute(text(f"SELECT * FROM ({self.config.query}) AS rows_of_it LIMIT 0"))  # noqa: S608
+            query = text(f"SELECT * FROM ({self.config.query}) AS rows_of_it LIMIT 0")  # noqa: S608
+            connection.execute(query).close()
 
     @override
     def bookmark(self) -> str | None:
@@ -127,16 +128,21 @@ class Sql(RowsConnector):
         given = {} if since is None else {"since": _from_bookmark(since)}
         seen = Distinct()
         with _connected(url) as connection, _translated(url):
-            result = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(text(query), given)
-            columns = list(result.keys())
-            self.check_columns(columns, address)
-            for number, row in enumerate(result.mappings()):
-                values = dict(row)
-                if config.watermark is not None and values[config.watermark] is not None:
-                    self._bookmark = _to_bookmark(values[config.watermark])
-                found = self.named(values, config.key, address, f"row-{number}", 0, seen)
-                if found is not None:
-                    yield found
+            streamed = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+            with streamed.execute(text(query), given) as result:
+                self.check_columns(list(result.keys()), address)
+                for number, row in enumerate(result.mappings()):
+                    values = dict(row)
+                    self._pass(values)
+                    found = self.named(values, config.key, address, f"row-{number}", 0, seen)
+                    if found is not None:
+                        yield found
+
+    def _pass(self, values: Mapping[str, Any]) -> None:
+        """Let the bookmark go on to a row."""
+        watermark = None if self.config.watermark is None else values[self.config.watermark]
+        if watermark is not None:
+            self._bookmark = _to_bookmark(watermark)
 
     @override
     def named_columns(self) -> list[str]:
