@@ -19,6 +19,9 @@ from goldloop.catalog import forgotten, server_side
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, balance, by_source, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
+from goldloop.cleaning import report as cleaning_report
+from goldloop.cleaning.config import CleaningConfig
+from goldloop.cleaning.examples import Examples
 from goldloop.connectors import _intake as intake
 from goldloop.errors import GateRefused, TrainingError
 from goldloop.progress import Progress, Silent
