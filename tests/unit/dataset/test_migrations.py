@@ -82,7 +82,7 @@ def test_in_a_real_recipe_all_else_stays_with_its_comments(tmp_path, name):
     ("name", "change", "said"),
     [
         ("poses.yaml", "", "keypoints of 'person'"),
-        ("signs.yaml", "class_weights: {%s: 5}", "class_weights. names"),
+        ("signs.yaml", "class_weights: {'%s': 5}", "class_weights. names"),
     ],
 )
 def test_a_class_that_another_field_names_is_refused(tmp_path, name, change, said):
@@ -131,7 +131,7 @@ def test_merged_classes_keep_their_ids_and_count_for_one(home):
     new = commit_again(material, path)
     assert new.classes == ("yes", "no", "1", "positive")
     entries = {entry.name: entry for entry in goldloop.classes(path, workspace)}
-    assert entries["positive"].former == ("yes", "1")
+    assert set(entries["positive"].former) == {"yes", "1"}
     assert entries["positive"].count + entries["no"].count == len(material.labels)
     assert entries["yes"].count == 0
     assert entries["yes"].state == "merged into positive"
