@@ -55,6 +55,7 @@ def relabel(
     limit: int | None = None,
     tell: bool = False,
     way: Way = "auto",
+    folds: int = 5,
 ) -> Relabelled:
     """Send the doubtful labels of a recipe's latest version back to annotators.
 
@@ -68,6 +69,7 @@ def relabel(
         tell: also tell what the model suggests, which influences the answer: it is then noted as given over
             a suggestion.
         way: how to judge, as `suspects` takes it.
+        folds: how many, as `suspects` takes it.
 
     Raises:
         VersionError: there is no version yet.
@@ -75,7 +77,7 @@ def relabel(
     """
     workspace, progress = workspace or Workspace.open(), progress or Silent()
     with workspace.lock(recipe.name):
-        found = suspects(recipe, workspace, progress, way=way)
+        found = suspects(recipe, workspace, progress, way=way, folds=folds)
         chosen = found.flagged if limit is None else found.items[:limit]
         session = wiring.session(recipe, workspace)
         # What a killed run has not sent; then all that is there already is known.

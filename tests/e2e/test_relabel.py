@@ -102,18 +102,18 @@ def test_what_annotators_had_wrong_is_sent_back_once_and_the_reviewers_answer_de
 
     monkeypatch.setattr(LabelStudioClient, "reopen_task", dies)
     with pytest.raises(KeyboardInterrupt):
-        relabel(recipe, workspace, limit=10)
+        relabel(recipe, workspace, limit=10, folds=3)
     monkeypatch.setattr(LabelStudioClient, "reopen_task", real)
-    done = relabel(recipe, workspace, limit=10)
+    done = relabel(recipe, workspace, limit=10, folds=3)
     assert done.sent == 8
     assert done.balance.outcomes == {"waiting": 10}
-    again = relabel(recipe, workspace, limit=10)
+    again = relabel(recipe, workspace, limit=10, folds=3)
     assert (again.sent, again.balance.outcomes) == (0, {"waiting": 10})
 
     # The tasks are open, say why, and have all that was annotated; all others are as they were.
     session = wiring.session(recipe, workspace)
     tasks = {task["data"]["key"]: task for task in session.client._api.tasks(session.project.id)}
-    asked = {suspect.key for suspect in suspects(recipe, workspace).items[:10]}
+    asked = {suspect.key for suspect in suspects(recipe, workspace, folds=3).items[:10]}
     assert len(asked & wrong) >= 3
     for key, task in tasks.items():
         assert (REASON in task["data"]) == (key in asked)
@@ -145,7 +145,7 @@ def test_what_annotators_had_wrong_is_sent_back_once_and_the_reviewers_answer_de
     tasks = {task["data"]["key"]: task for task in session.client._api.tasks(session.project.id)}
     assert not any(REASON in task["data"] for task in tasks.values())
     assert all(task["is_labeled"] for task in tasks.values())
-    third = relabel(recipe, workspace, limit=10)
+    third = relabel(recipe, workspace, limit=10, folds=3)
     assert third.balance.total == 10
     assert third.balance.outcomes.get("sent", 0) == third.sent
     assert not {key for key in asked if key in _asked_now(workspace, recipe)}
@@ -168,10 +168,10 @@ def test_imported_labels_get_tasks_to_be_looked_at_and_stay_until_then(workspace
     first = loop.commit(recipe, workspace)
     assert sum(first.counts.values()) == 60
 
-    done = relabel(recipe, workspace, limit=6)
+    done = relabel(recipe, workspace, limit=6, folds=3)
     assert done.balance.outcomes == {"sent": 6}
     assert loop.commit(recipe, workspace).digest == first.digest
-    assert relabel(recipe, workspace, limit=6).sent == 0
+    assert relabel(recipe, workspace, limit=6, folds=3).sent == 0
 
     # Who opens such a task reads why, above all else.
     session = wiring.session(recipe, workspace)
@@ -180,7 +180,6 @@ def test_imported_labels_get_tasks_to_be_looked_at_and_stay_until_then(workspace
     shown = page.get_by_role("heading", name="Please look again", exact=False)
     shown.wait_for(timeout=60_000)
     assert shown.inner_text() == task["data"][REASON]
-    page.screenshot(path="/tmp/quality/editor.png")
 
     # More annotators for all: those that were sent back still ask for one more than have answered.
     more = _recipe("relabel-imported", table, "imported", annotators=3)

@@ -86,6 +86,7 @@ def relabel(
         False, "--tell", help="Also tell annotators what the model says; it is noted with their answers."
     ),
     way: str = WAY,
+    folds: int = FOLDS,
     as_json: bool = AS_JSON,
 ) -> None:
     """Send doubtful labels back into Label Studio with the reason; commit then tells what came of them."""
@@ -94,7 +95,9 @@ def relabel(
     from goldloop.recipe import load
     from goldloop.relabeling import relabel
 
-    done = relabel(load(recipe, overrides or ()), progress=progress(), limit=limit, tell=tell, way=_way(way))
+    done = relabel(
+        load(recipe, overrides or ()), progress=progress(), limit=limit, tell=tell, way=_way(way), folds=folds
+    )
     if as_json:
         show_json(asdict(done))
         return

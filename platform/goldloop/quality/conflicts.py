@@ -44,7 +44,7 @@ def conflicts(task: Task[Any], targets: Mapping[str, Any], clusters: Sequence[Se
         state="act" if found else "fine",
         title=f"{len(found):,} groups of near-duplicates have different labels"
         if found
-        else "Near-duplicates have the same labels",
+        else "No near-duplicates have different labels",
         meaning="One and the same thing was labelled in two ways, so a model is taught both and a "
         "test punishes "
         "one of them."
