@@ -117,7 +117,7 @@ def lineage(
 
 
 def forget(
-    key: str = typer.Argument(
+    key: str | None = typer.Argument(
         None, help="The whole key of the content; without one, what was forgotten so far.", show_default=False
     ),
     reason: str = typer.Option("", help="Why; kept with the tombstone, so let it name nobody."),

@@ -143,10 +143,12 @@ def sign(folder: Path, key: SigningKey) -> bool:
 def signer_of(folder: Path) -> str | None:
     """The public key that has signed a version; None where none has, or not these bytes."""
     content = _certificate(folder)
-    signature = None if isinstance(content, Fault) else _signature(folder)
-    return (
-        None if signature is None or _signature_fault(content, signature, frozenset()) else signature["key"]
-    )
+    if isinstance(content, Fault):
+        return None
+    signature = _signature(folder)
+    if signature is None or _signature_fault(content, signature, frozenset()):
+        return None
+    return str(signature["key"])
 
 
 def held_by(folder: Path) -> dict[str, Any] | None:

@@ -113,7 +113,7 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     facts = draft.facts
     if facts.reviewed:
         write_reviewed(aside / REVIEWED, facts.reviewed)
-    outcomes = Counter(each.outcome for each in facts.reviewed)
+    outcomes: Counter[str] = Counter(each.outcome for each in facts.reviewed)
     write_description(
         aside, version, draft.tally, facts.agreement, manifest, reviewed=outcomes, ledger=facts.balances
     )

@@ -13,6 +13,7 @@ import numpy
 from typing_extensions import override
 
 from goldloop.records import Item, content_key
+from goldloop.tasks._adapters import plain
 from goldloop.tasks._augmentation import OF_IMAGES, AugmentationOptions
 from goldloop.tasks._captioners import captioner, opening_ids
 from goldloop.tasks._free_text import CONTROL, FreeTextConfig, FreeTextTask
@@ -21,7 +22,6 @@ from goldloop.tasks._generation import (
     continued_targets,
     decoder_targets,
     has_encoder,
-    plain,
     rectangle,
     without_cache,
 )

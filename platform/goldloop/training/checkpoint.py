@@ -227,9 +227,9 @@ def _write_state(snapshot: Snapshot, standing: Mapping[str, Any], folder: Path) 
     if snapshot.average is not None:
         save_file(snapshot.average, folder / "average.safetensors")
     save_file(snapshot.moments, folder / "optimizer.safetensors")
-    for rank, state in enumerate(snapshot.random):
-        save_file(state.tensors, folder / f"random-{rank}.safetensors")
-    numbers = [state.numbers for state in snapshot.random]
+    for rank, own in enumerate(snapshot.random):
+        save_file(own.tensors, folder / f"random-{rank}.safetensors")
+    numbers = [own.numbers for own in snapshot.random]
     state = {
         "standing": standing,
         "position": snapshot.position,

@@ -95,11 +95,11 @@ def _counted(engine: Engine, batch: Batch) -> tuple[float, float]:
     return products.linear, products.between
 
 
-class _Products(TorchDispatchMode):
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up what the products of a forward pass will cost with their backward passes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.linear = 0.0
         self.between = 0.0
 

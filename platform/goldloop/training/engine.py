@@ -273,8 +273,9 @@ class Engine:
         """Have the gradients of what learns from now on averaged over the processes too."""
         wrapped = self.network
         if isinstance(wrapped, DistributedDataParallel):
-            devices = {"device_ids": wrapped.device_ids, "output_device": wrapped.output_device}
-            self.network = DistributedDataParallel(wrapped.module, **devices)
+            self.network = DistributedDataParallel(
+                wrapped.module, device_ids=wrapped.device_ids, output_device=wrapped.output_device
+            )
             models = self.accelerator._models
             models[models.index(wrapped)] = self.network
 

@@ -237,7 +237,7 @@ def _average(network: nn.Module, processes: int) -> None:
             return
         flat = torch.cat([gradient.flatten() for gradient in bucket]) / processes
         all_reduce(flat)
-        pieces = flat.split([gradient.numel() for gradient in bucket])
+        pieces = torch.split(flat, [gradient.numel() for gradient in bucket])
         for gradient, piece in zip(bucket, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
         bucket.clear()

@@ -37,9 +37,9 @@ class Run:
         seconds: from start to end over all sessions, preparation and evaluation included.
         epochs: how many were begun.
         steps: how many were done.
-        spent: seconds of the last session in which no step was done, by what they were spent on: `preparation`,
-            `evaluation`, `checkpoints` (to copy them, or wait for the disk; they are written meanwhile); and as
-            a `whole`.
+        spent: seconds of the last session in which no step was done, by what they were spent on:
+            `preparation`, `evaluation`, `checkpoints` (to copy them, or wait for the disk; they are written
+            meanwhile); and as a `whole`.
     """
 
     id: str

@@ -103,7 +103,8 @@ class Session:
             checkpoint_seconds: at most so long between two checkpoints, up to the next reading of the loss.
 
         Raises:
-            TrainingError: a loss that is no number, which names the items; or a checkpoint that cannot be written.
+            TrainingError: a loss that is no number, which names the items; or a checkpoint that cannot be
+                written.
         """
         if self._stopped_early():
             return

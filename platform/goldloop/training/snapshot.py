@@ -154,7 +154,8 @@ def undisturbed(engine: Engine) -> Iterator[None]:
 def _weights(engine: Engine) -> dict[str, torch.Tensor]:
     from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-    found: dict[str, torch.Tensor] = get_model_state_dict(engine.network, options=_whole(engine))
+    state: Any = get_model_state_dict(engine.network, options=_whole(engine))
+    found: dict[str, torch.Tensor] = state
     return found
 
 
@@ -180,7 +181,7 @@ def _whole(engine: Engine) -> Any:
 
 
 def _copied(engine: Engine, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies on the host, each with memory of its own (tied weights share theirs); the main process's alone."""
+    """Copies on the host, each with memory of its own, tied weights too; in the main process alone."""
     if not engine.accelerator.is_main_process:
         return {}
     copies = {}

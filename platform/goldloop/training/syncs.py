@@ -71,11 +71,11 @@ def _said_by_cuda(syncs: Syncs) -> Iterator[None]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees operations whose result the host must know."""
 
     def __init__(self, syncs: Syncs) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._syncs = syncs
 
     def __torch_dispatch__(

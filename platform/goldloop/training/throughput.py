@@ -28,7 +28,9 @@ Totals = Callable[[Sequence[float]], Sequence[float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """How fast a run went, warm-up left out; over all processes, except for `step_*`, memory and what comes last.
+    """How fast a run went, warm-up left out.
+
+    Over all processes, except for `step_*`, memory and what comes last.
 
     Attributes:
         samples_per_second: examples trained on.
@@ -37,8 +39,8 @@ class Throughput:
         useful_token_share: real tokens of all, in [0, 1].
         step_p50, step_p95: seconds per step, median and 95th percentile.
         data_wait_share: share of the time that the step waited for its data, in [0, 1].
-        model_flops_per_second: floating-point operations that the examples need, forward and backward, padding
-            and what is computed twice left out; None where they were not counted, as the next two.
+        model_flops_per_second: floating-point operations that the examples need, forward and backward,
+            padding and what is computed twice left out; None where they were not counted, as the next two.
         ceiling_flops_per_second: of matrix products in the run's precision, measured on these devices.
         model_flops_utilization: the share that the former has of the latter.
         peak_memory_bytes: most that this process held: allocated on the GPU, else resident in memory.
@@ -48,8 +50,8 @@ class Throughput:
         warmup_steps, warmup_seconds: what was left out.
         compile_seconds: for which the run stood still to be compiled; None where it was not, as the next.
         recompiles: how often more had to be compiled later; 0 if all is well.
-        syncs_per_step: how often the host waited for the device within a step, see `syncs.py`; None where that
-            was not looked at.
+        syncs_per_step: how often the host waited for the device within a step, see `syncs.py`; None where
+            that was not looked at.
     """
 
     samples_per_second: float

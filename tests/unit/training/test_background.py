@@ -34,9 +34,13 @@ def test_an_error_is_raised_once_where_one_looks_next(background):
 
     background.start(fail)
     assert failed.wait(60)
-    with pytest.raises(OSError, match="no room"):
+
+    def look() -> None:
         while True:
             background.check()
+
+    with pytest.raises(OSError, match="no room"):
+        look()
     background.check()
     background.wait()
 
