@@ -92,8 +92,8 @@ class LoraNetwork(torch.nn.Module):
 @contextmanager
 def _untied(network: Any, head: bool) -> Iterator[None]:
     """Keep peft from asking for embeddings of words that the last layer shares: a head has none."""
-    config: Any = getattr(network, "config", None)
-    if not head or config is None or not getattr(config, "tie_word_embeddings", False):
+    config = getattr(network, "config", None)
+    if config is None or not head or not getattr(config, "tie_word_embeddings", False):
         yield
         return
     config.tie_word_embeddings = False

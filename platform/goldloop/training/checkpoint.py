@@ -227,17 +227,17 @@ def _write_state(snapshot: Snapshot, standing: Mapping[str, Any], folder: Path) 
     if snapshot.average is not None:
         save_file(snapshot.average, folder / "average.safetensors")
     save_file(snapshot.moments, folder / "optimizer.safetensors")
-    for rank, own in enumerate(snapshot.random):
-        save_file(own.tensors, folder / f"random-{rank}.safetensors")
-    numbers = [own.numbers for own in snapshot.random]
-    state = {
+    for rank, state in enumerate(snapshot.random):
+        save_file(state.tensors, folder / f"random-{rank}.safetensors")
+    numbers = [state.numbers for state in snapshot.random]
+    content = {
         "standing": standing,
         "position": snapshot.position,
         "moments": snapshot.numbers,
         "random": numbers,
         "scaler": snapshot.scaler,
     }
-    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def _best_name(step: int | None) -> str:

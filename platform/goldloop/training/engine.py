@@ -276,8 +276,6 @@ class Engine:
             self.network = DistributedDataParallel(
                 wrapped.module, device_ids=wrapped.device_ids, output_device=wrapped.output_device
             )
-            models = self.accelerator._models
-            models[models.index(wrapped)] = self.network
 
     def _prefetched(self, end: int, first_epoch: int) -> Generator[list[_Part], None, None]:
         """The parts of the batches from the next step on."""

@@ -63,18 +63,16 @@ def main() -> None:
     sys.addaudithook(audit)
     tiny = material(arguments.kind)
     answers = arguments.kind == "answers"
-    config = tiny.config(
-        batch_size=2 if answers else 8,
-        epochs=8,
-        evaluate_every=7,
-        learning_rate=1e-2,
-        augment=not arguments.no_augmentation,
-        **{
-            "gradient_accumulation": arguments.parts,
-            "lora": {"rank": 4, "alpha": 8} if answers else None,
-            **arguments.fields,
-        },
-    )
+    fields = {
+        "batch_size": 2 if answers else 8,
+        "epochs": 8,
+        "evaluate_every": 7,
+        "learning_rate": 1e-2,
+        "augment": not arguments.no_augmentation,
+        "gradient_accumulation": arguments.parts,
+        "lora": {"rank": 4, "alpha": 8} if answers else None,
+    }
+    config = tiny.config(**{**fields, **arguments.fields})
     if arguments.room and int(os.environ.get("RANK", "0")) == arguments.room_of:
         narrow(tiny.task, arguments.room)
     train(
