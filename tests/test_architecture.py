@@ -43,6 +43,7 @@ LAYERS: list[set[str]] = [
     {"tasks"},
     {"workspace"},
     {"audit_log"},
+    {"duplicates"},
     {"media", "catalog", "plugins", "progress", "pages"},
     {"export_records"},
     {"durable"},
