@@ -3,18 +3,94 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
+from goldloop.dataset.splits import SplitName
+from goldloop.dataset.times import parse_time
+from goldloop.records import Modality
 from goldloop.tasks.base import SettlementPolicy
 
 _PSEUDONYM = re.compile(r"annotator-[0-9a-f]{8}|imported")
 _HIDDEN = "hidden@goldloop.invalid"
 
 
+class _Policy(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GroupPolicy(_Policy):
+    """`group`: a function of the group's name alone."""
+
+    kind: Literal["group"] = "group"
+
+
+class StratifiedPolicy(_Policy):
+    """`stratified`: each class in the wanted shares, as far as what is placed already allows."""
+
+    kind: Literal["stratified"] = "stratified"
+
+
+class TemporalPolicy(_Policy):
+    """`{kind: temporal, field: COLUMN}`: the newest items for testing."""
+
+    kind: Literal["temporal"] = "temporal"
+    field: str
+    """A field of the items' metadata with their time."""
+    validation_from: str | None = None
+    """From when on; by default what gives the shares when the first version is committed."""
+    test_from: str | None = None
+
+    @field_validator("validation_from", "test_from", mode="before")
+    @classmethod
+    def _is_a_time(cls, value: Any) -> str | None:
+        found = parse_time(value)
+        if value is not None and found is None:
+            raise ValueError(f"{value!r} is no time, such as 2024-03-01 or 2024-03-01T12:30:00Z")
+        return found
+
+    @model_validator(mode="after")
+    def _ascends(self) -> TemporalPolicy:
+        if (self.validation_from is None) != (self.test_from is None):
+            raise ValueError("give both `validation_from` and `test_from`, or neither")
+        if (
+            self.validation_from is not None
+            and self.test_from is not None
+            and self.test_from < self.validation_from
+        ):
+            raise ValueError("`test_from` is before `validation_from`")
+        return self
+
+
+class PredefinedPolicy(_Policy):
+    """`{kind: predefined, field: COLUMN}`: what the source says."""
+
+    kind: Literal["predefined"] = "predefined"
+    field: str = "split"
+    """A field of the items' metadata: `split`, where the data set's own format has it; or `source`, which is
+    the number of the source in the recipe, from 0."""
+    values: dict[str, SplitName] = Field(default_factory=dict)
+    """What it says -> what that means, beside the usual names."""
+    otherwise: SplitName | None = None
+    """The split of items of which it says nothing; by default they are kept out."""
+    leaks: Literal["refuse", "keep-out"] = "refuse"
+    """What to do with near-duplicates in different splits: nothing is committed, or those are kept out that are
+    not in the split most in need of protection (testing, then validation)."""
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _named_by_texts(cls, values: Any) -> Any:
+        return {str(name): split for name, split in values.items()} if isinstance(values, dict) else values
+
+
+PolicyConfig = Annotated[
+    GroupPolicy | StratifiedPolicy | TemporalPolicy | PredefinedPolicy, Field(discriminator="kind")
+]
+
+
 class Split(BaseModel):
-    """Shares of the splits; an item's split is a function of its group alone, so it never moves."""
+    """How items come into splits; one that is in a split never leaves it for another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,6 +98,16 @@ class Split(BaseModel):
     validation: float = Field(default=0.1, ge=0, lt=1)
     test: float = Field(default=0.1, ge=0, lt=1)
     seed: int = 0
+    """Of the draw. Another one, set on purpose, places all items anew."""
+    policy: PolicyConfig = GroupPolicy()
+    """What new groups are placed by."""
+    frozen: bool = False
+    """Whether the test split, once there is one, takes new items only by `goldloop commit --grow-test`."""
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _may_be_a_name(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _adds_up(self) -> Split:
@@ -29,6 +115,28 @@ class Split(BaseModel):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"the shares of train, validation and test add up to {total:g}, not to 1")
         return self
+
+
+class Duplicates(BaseModel):
+    """What counts as the same thing twice, and is therefore kept in one split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: Literal["near", "off"] = "near"
+    """`near`: other encodings and sizes, crops down to 80% of each side, mirror images."""
+    texts: Literal["near", "exact", "off"] = "near"
+    """`exact`: the same but for case, punctuation and blanks; `near`: 85% the same too, with the same numbers."""
+
+    @field_validator("images", "texts", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        # In YAML, `off` is the other way of writing `false`.
+        return "off" if value is False else value
+
+    def of(self, modality: Modality) -> Literal["near", "exact"] | None:
+        """What counts for a kind of content; None where nothing is looked for."""
+        rule = self.images if modality == "image" else self.texts
+        return None if rule == "off" else rule
 
 
 class Reviewer(BaseModel):
@@ -67,6 +175,13 @@ class DatasetConfig(BaseModel):
     consensus: SettlementPolicy | Reviewer = "majority"
     """How several answers become one label."""
     split: Split = Split()
+    duplicates: Duplicates = Duplicates()
+    """`off`, or what to look for: `{images: near, texts: near}`."""
+
+    @field_validator("duplicates", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: Any) -> Any:
+        return {"images": "off", "texts": "off"} if value in (False, "off") else value
 
     @field_validator("consensus", mode="before")
     @classmethod
