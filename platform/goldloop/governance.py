@@ -142,7 +142,7 @@ def sign(reference: str, workspace: Workspace | None = None) -> Version:
         )
     version = show(reference, workspace)
     with workspace.lock(version.name):
-        certificate.require(version.folder)
+        certificate.require(version.folder, cache=workspace.cache)
         certificate.sign(version.folder, key)
     return version
 

@@ -177,11 +177,20 @@ def commit(
     progress: Progress = SILENT,
     *,
     message: str | None = None,
+    grow_test: bool = False,
 ) -> Version:
     """Annotations -> an immutable, certified dataset version; the one that is there if nothing changed.
 
+    Args:
+        recipe: what is labelled, and how it is split.
+        workspace: where.
+        progress: where to tell how far it is.
+        message: what this version is about.
+        grow_test: take new items into a test split that is frozen; recorded with the version.
+
     Raises:
-        VersionError: nothing is labelled yet, or it cannot be written; no version is then listed.
+        VersionError: nothing is labelled yet, or it cannot be split as the recipe says, or cannot be written;
+            no version is then listed.
         LedgerError: an item has no outcome, or two; or a source gave more than is accounted for.
         SigningError: GOLDLOOP_SIGNING_KEY is no key.
     """
@@ -213,6 +222,21 @@ def commit(
         if reviewer is not None and not any(act.annotator == reviewer for act in annotations):
             progress.say(f"commit: the reviewer {reviewer} has not answered anything yet")
         settled = settle(task, items.values(), acts, policy, need, reviewer=reviewer, reopened=sent_back)
+        keys = {label.key for label in settled.labels}
+        keys |= versions.former(workspace.versions, recipe.name)
+        near = wiring.near_duplicates(recipe, workspace, keys, progress)
+        placed = versions.placement(
+            workspace.versions,
+            recipe.name,
+            task,
+            settled.labels,
+            items,
+            recipe.dataset.split,
+            near or (),
+            grow_test=grow_test,
+        )
+        for line in placed.in_words(near or ()):
+            progress.say(f"commit: {line}")
         version = versions.write(
             workspace.versions,
             recipe.name,
@@ -228,11 +252,14 @@ def commit(
             agreement=settled.agreement.facts(),
             answers=settled.answers,
             reviewed=settled.reviewed,
+            cliques=near,
+            placed=placed,
         )
         if signing is not None:
             certificate.sign(version.folder, signing)
         with workspace.engine.begin() as connection:
-            books = write_books(connection, recipe.name, "commit", len(items), settled.outcomes)
+            outcomes = placed.settled(settled.outcomes)
+            books = write_books(connection, recipe.name, "commit", len(items), outcomes)
     progress.say(f"commit: {version.ref}; {books}")
     return version
 

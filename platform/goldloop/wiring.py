@@ -29,6 +29,7 @@ from goldloop.tasks.base import SettlementPolicy, Task
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
+    from goldloop.dataset.placement import Clique
     from goldloop.dataset.signing import SigningKey
     from goldloop.dataset.version import Version
     from goldloop.inference import Predictor
@@ -161,7 +162,40 @@ def require(workspace: Workspace, version: Version) -> None:
     from goldloop.dataset import certificate
     from goldloop.dataset.signing import trusted_keys
 
-    certificate.require(version.folder, trusted_keys(workspace.environment.trusted_keys))
+    trusted = trusted_keys(workspace.environment.trusted_keys)
+    certificate.require(version.folder, trusted, workspace.cache)
+
+
+def near_duplicates(
+    recipe: Recipe, workspace: Workspace, keys: Collection[str], progress: Progress
+) -> list[Clique] | None:
+    """Which items are near-duplicates; None where the recipe does not look for any.
+
+    Args:
+        recipe: says what counts as one.
+        workspace: remembers what it has looked at.
+        keys: of the items.
+        progress: where to tell how far it is.
+
+    Raises:
+        VersionError: the items are too alike for it to be told.
+        WorkspaceError: an image is missing.
+    """
+    from goldloop.duplicates.finder import Finder
+
+    modality = tasks.get(recipe.task.kind).modality
+    rule = recipe.dataset.duplicates.of(modality)
+    if rule is None:
+        return None
+    finder = Finder(workspace.cache / "duplicates", modality, rule)
+    unknown = set(finder.unknown(keys))
+    with workspace.engine.connect() as connection, progress.track("look", len(unknown)) as advance:
+        states = ("current", "gone", "superseded")
+        items = (item for item in items_of(connection, recipe.name, states) if item.key in unknown)
+        for key in finder.learn((item.key, content(workspace, item)) for item in items):
+            unknown.remove(key)
+            advance(1)
+    return finder.cliques([key for key in keys if key not in unknown], progress)
 
 
 def signing_key(workspace: Workspace) -> SigningKey | None:

@@ -144,7 +144,7 @@ def verify(reference: str, *, keys: Collection[str] = (), workspace: Workspace |
 
     workspace = workspace or Workspace.open()
     trusted = trusted_keys(" ".join(keys) if keys else workspace.environment.trusted_keys)
-    return certificate.verify(show(reference, workspace).folder, trusted)
+    return certificate.verify(show(reference, workspace).folder, trusted, workspace.cache)
 
 
 def models(name: str | None = None, workspace: Workspace | None = None) -> list[ModelVersion]:

@@ -93,12 +93,13 @@ def commit(
     recipe: Path = RECIPE,
     overrides: list[str] = OVERRIDES,
     message: str = typer.Option(None, "-m", "--message", help="What this version is about."),
+    grow_test: bool = typer.Option(False, "--grow-test", help="Take new items into a frozen test split."),
     as_json: bool = AS_JSON,
 ) -> None:
     """Annotations -> dataset version NAME@DIGEST."""
     from goldloop.loop import commit
 
-    version = commit(_load(recipe, overrides), progress=progress(), message=message)
+    version = commit(_load(recipe, overrides), progress=progress(), message=message, grow_test=grow_test)
     _show(
         as_json, version.facts(), {"version": version.ref, "rows": version.counts, "folder": version.folder}
     )

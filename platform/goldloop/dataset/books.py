@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from goldloop.dataset.ledger import WITH_ROW
+from goldloop.dataset.placement import WITHHELD
 from goldloop.errors import LedgerError, VersionError
 from goldloop.records import Item, Label, Outcome
 
@@ -59,3 +60,19 @@ def check_some(subjects: Sequence[str], items: Collection[str]) -> None:
             expected="one label, one outcome or one removal for each item",
             remedy="This is a fault of goldloop itself: please report it with this message",
         )
+
+
+def check_left(rows: Sequence[object], outcomes: Sequence[Outcome]) -> None:
+    """Refuse a version without rows, as all that is labelled is kept out.
+
+    Raises:
+        VersionError: names the reasons.
+    """
+    if rows:
+        return
+    reasons = Counter(outcome.reason for outcome in outcomes if outcome.outcome == WITHHELD)
+    raise VersionError(
+        "every labelled item is kept out",
+        found="; ".join(f"{count}: {reason}" for reason, count in reasons.most_common(3)),
+        remedy="Change `dataset.split`, so that some have a place",
+    )

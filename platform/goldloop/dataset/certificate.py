@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from goldloop import __version__
-from goldloop.dataset.config import Split
 from goldloop.dataset.digest import canonical
 from goldloop.dataset.inspection import Fault, inspect, inspect_changes
 from goldloop.dataset.layout import new_files
+from goldloop.dataset.leaks import version_cliques
 from goldloop.dataset.manifest import Manifest
+from goldloop.dataset.placement import Clique
+from goldloop.dataset.policies import Policy, read_policies
 from goldloop.dataset.signing import SigningKey, is_signed
 from goldloop.dataset.tally import Tally
 from goldloop.durable import flush
@@ -47,7 +49,7 @@ _SIGN = "Have it signed with a key of GOLDLOOP_TRUSTED_KEYS: `goldloop sign VERS
 def certify(
     folder: Path,
     task: Task[Any],
-    split: Split,
+    policies: Sequence[Policy],
     digest: str,
     tally: Tally,
     *,
@@ -55,6 +57,7 @@ def certify(
     agreement: Mapping[str, Any],
     recipe_digest: str,
     reviewed: Sequence[Reviewed] = (),
+    cliques: Sequence[Clique] | None = None,
     before: Path | None = None,
     changed: Collection[str] = (),
 ) -> None:
@@ -63,13 +66,14 @@ def certify(
     Args:
         folder: the version's.
         task: with the version's class registry.
-        split: the shares that it was split by.
+        policies: what its rows were placed by.
         digest: what it must have.
         tally: what was to be written adds up to.
         balances: stage -> outcome -> count, of the stages before.
         agreement: how far annotators agree, in figures.
         recipe_digest: of the resolved recipe.
         reviewed: what came of items that were sent back to annotators.
+        cliques: near-duplicates, of the items that are new at least; None: they were not looked for.
         before: the version that it shares files with, whose certificate holds.
         changed: keys of the items of which it says something else.
 
@@ -78,9 +82,9 @@ def certify(
     """
     new = None if before is None else new_files(folder, before)
     if new is None:
-        found = inspect(folder, task, split)
+        found = inspect(folder, task, policies, cliques)
     else:
-        found = inspect_changes(folder, task, split, new, changed, tally)
+        found = inspect_changes(folder, task, policies, new, changed, tally, cliques)
     differs = (
         [] if found.digest == digest else [Fault("data", "the rows do not have the digest of the labels")]
     )
@@ -163,12 +167,13 @@ def held_by(folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def verify(folder: Path, trusted: Collection[str] = ()) -> list[Fault]:
+def verify(folder: Path, trusted: Collection[str] = (), cache: Path | None = None) -> list[Fault]:
     """What is wrong with a version, from its bytes; empty if nothing is.
 
     Args:
         folder: the version's.
         trusted: public keys of which one must have signed it; with none, it need not be signed.
+        cache: where near-duplicates are remembered; by default each content is looked at anew.
     """
     content = _certificate(folder)
     if isinstance(content, Fault):
@@ -179,7 +184,9 @@ def verify(folder: Path, trusted: Collection[str] = ()) -> list[Fault]:
     try:
         fields = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         digest = fields["digest"]
-        found = inspect(folder, tasks.create(fields["task"]), Split.model_validate(fields["split"]))
+        task = tasks.create(fields["task"])
+        cliques = version_cliques(folder, task.modality, fields["duplicates"], cache)
+        found = inspect(folder, task, read_policies(fields), cliques)
     except (OSError, ValueError, KeyError, TypeError, GoldloopError) as error:
         return [*faults, Fault(DESCRIPTION, f"cannot be read: {error}")]
     faults += found.faults
@@ -196,17 +203,18 @@ def figures(folder: Path) -> dict[str, Any]:
     return {} if isinstance(content, Fault) else content
 
 
-def require(folder: Path, trusted: Collection[str] = ()) -> None:
+def require(folder: Path, trusted: Collection[str] = (), cache: Path | None = None) -> None:
     """Let a version through only if it is what its certificate says, and signed if it must be.
 
     Args:
         folder: the version's.
         trusted: as `verify` takes it.
+        cache: likewise.
 
     Raises:
         CertificateError: names the files and rows that are wrong.
     """
-    faults = verify(folder, trusted)
+    faults = verify(folder, trusted, cache)
     if faults:
         raise _refused(folder, faults)
 

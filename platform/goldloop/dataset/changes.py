@@ -9,6 +9,7 @@ from typing import Any
 
 from goldloop.dataset.digest import canonical, row_digest
 from goldloop.dataset.ledger import Line, State
+from goldloop.dataset.placement import Place
 from goldloop.dataset.shards import Entry, in_order
 from goldloop.records import Label, Outcome
 from goldloop.tasks.base import Task
@@ -49,27 +50,36 @@ class Told:
         rows: key -> its row, of the items that have one.
         lines: key -> its line in the ledger, its row without a number.
         answers: key -> annotator -> target.
+        held: key -> where it was when it had a row, of all that ever had one.
     """
 
     rows: Mapping[str, Entry]
     lines: Mapping[str, Line]
     answers: Answers
+    held: Mapping[str, Place]
 
     @classmethod
     def of(
-        cls, task: Task[Any], entries: Iterable[Entry], outcomes: Iterable[Outcome], answers: Answers
+        cls,
+        task: Task[Any],
+        entries: Iterable[Entry],
+        outcomes: Iterable[Outcome],
+        answers: Answers,
+        held: Mapping[str, Place],
     ) -> Told:
         """Rows, outcomes and answers as lines of the ledger; every row has an outcome."""
         rows = {entry.item.key: entry for entry in entries}
         lines = {}
         for outcome in outcomes:
             key = outcome.subject
-            lines[key] = _line(task, outcome, rows.get(key), answers.get(key, {}))
-        return cls(rows, lines, answers)
+            lines[key] = _line(task, outcome, rows.get(key), answers.get(key, {}), held.get(key))
+        return cls(rows, lines, answers, held)
 
     def all(self) -> Changes:
         """Everything, for a version that shares nothing with another."""
-        return self.since({})
+        found = self.since({})
+        gone = (_held(Line(key, None), place) for key, place in self.held.items() if key not in self.lines)
+        return replace(found, lines=[*found.lines, *gone])
 
     def since(self, known: Mapping[str, State | Line], gone: Iterable[str] = (), first: int = 0) -> Changes:
         """What of it is not known yet.
@@ -80,7 +90,7 @@ class Told:
             first: the number that the first new row gets.
         """
         lines = {key: line for key, line in self.lines.items() if _is_new(line, known.get(key))}
-        lines |= {key: Line(key, None) for key in gone if key in known}
+        lines |= {key: _held(Line(key, None), self.held.get(key)) for key in gone if key in known}
         written = in_order(self.rows[key] for key in lines if key in self.rows)
         for place, entry in enumerate(written):
             lines[entry.item.key] = replace(lines[entry.item.key], number=first + place)
@@ -103,21 +113,36 @@ def _is_new(line: Line, known: State | Line | None) -> bool:
     return known is None or (known.row, known.mark) != (line.row, line.mark)
 
 
-def _line(task: Task[Any], outcome: Outcome, entry: Entry | None, given: Mapping[str, Any]) -> Line:
+def _line(
+    task: Task[Any], outcome: Outcome, entry: Entry | None, given: Mapping[str, Any], held: Place | None
+) -> Line:
     """A line whose row has no number yet."""
     told: list[Any] = [outcome.outcome, outcome.reason, given]
     if entry is None:
-        return Line(outcome.subject, outcome.outcome, outcome.reason, mark=_mark(told))
-    item, label = entry.item, entry.label
-    told += [item.group, item.uri, *(getattr(label, name) for name in _BESIDE_TARGET)]
+        line = _held(Line(outcome.subject, outcome.outcome, outcome.reason), held)
+        return replace(line, mark=_mark([*told, line.held, line.group, line.policy, line.basis]))
+    item, label, place = entry.item, entry.label, entry.place
+    told += [place.group, item.uri, *(getattr(label, name) for name in _BESIDE_TARGET)]
+    told += [place.policy, place.basis]
     return Line(
         key=item.key,
         outcome=outcome.outcome,
         reason=outcome.reason,
-        split=entry.split,
-        row=row_digest(item.key, entry.split, task.to_row(label.target)),
+        split=place.split,
+        row=row_digest(item.key, place.split, task.to_row(label.target)),
         mark=_mark(told),
+        group=None if place.group == item.key else place.group,
+        policy=place.policy,
+        basis=place.basis,
     )
+
+
+def _held(line: Line, place: Place | None) -> Line:
+    """A line without a row that says where its item was when it had one."""
+    if place is None:
+        return line
+    group = None if place.group == line.key else place.group
+    return replace(line, held=place.split, group=group, policy=place.policy, basis=place.basis)
 
 
 def _mark(told: Sequence[Any]) -> int:

@@ -75,8 +75,8 @@ class PredefinedPolicy(_Policy):
     otherwise: SplitName | None = None
     """The split of items of which it says nothing; by default they are kept out."""
     leaks: Literal["refuse", "keep-out"] = "refuse"
-    """What to do with near-duplicates in different splits: nothing is committed, or those are kept out that are
-    not in the split most in need of protection (testing, then validation)."""
+    """What to do with near-duplicates in different splits: nothing is committed, or those are kept out that
+    are not in the split most in need of protection (testing, then validation)."""
 
     @field_validator("values", mode="before")
     @classmethod
@@ -125,7 +125,7 @@ class Duplicates(BaseModel):
     images: Literal["near", "off"] = "near"
     """`near`: other encodings and sizes, crops down to 80% of each side, mirror images."""
     texts: Literal["near", "exact", "off"] = "near"
-    """`exact`: the same but for case, punctuation and blanks; `near`: 85% the same too, with the same numbers."""
+    """`exact`: all but case, punctuation and blanks is the same; `near`: 85% of it, and all numbers."""
 
     @field_validator("images", "texts", mode="before")
     @classmethod

@@ -14,10 +14,11 @@ from goldloop import __version__
 from goldloop.dataset.card import dataset_card
 from goldloop.dataset.certificate import DESCRIPTION, certify
 from goldloop.dataset.changes import Changes
-from goldloop.dataset.config import Split
 from goldloop.dataset.layout import lay_out
 from goldloop.dataset.ledger import Tree
 from goldloop.dataset.manifest import FORMAT, Manifest
+from goldloop.dataset.placement import Clique
+from goldloop.dataset.policies import Policy
 from goldloop.dataset.reviewed import REVIEWED, write_reviewed
 from goldloop.dataset.tally import Tally
 from goldloop.durable import flush, flush_all
@@ -59,7 +60,8 @@ class Draft:
     Attributes:
         version: what it will be.
         task: with the version's class registry.
-        split: the shares that it is split by.
+        policies: what its rows were placed by.
+        cliques: near-duplicates, if they were looked for.
         changes: what it says that the version before did not.
         tree: the buckets of its digest.
         tally: what its rows and items add up to.
@@ -69,7 +71,8 @@ class Draft:
 
     version: Version
     task: Task[Any]
-    split: Split
+    policies: Sequence[Policy]
+    cliques: Sequence[Clique] | None
     changes: Changes
     tree: Tree
     tally: Tally
@@ -120,13 +123,14 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     certify(
         aside,
         task,
-        draft.split,
+        draft.policies,
         version.digest,
         draft.tally,
         balances=facts.balances,
         agreement=facts.agreement,
         recipe_digest=facts.recipe_digest,
         reviewed=facts.reviewed,
+        cliques=draft.cliques,
         before=draft.before,
         changed={line.key for line in changes.lines},
     )

@@ -168,8 +168,10 @@ class _Files:
 
     def _look(self, path: Path) -> bool:
         if path.suffix == LEDGER_SUFFIX:
-            line = Ledger([path]).find([self._key]).get(self._key)
-            return line is not None and line.outcome != FORGOTTEN
+            line = Ledger([path]).last_lines([self._key]).get(self._key)
+            return (
+                line is not None and line.outcome != FORGOTTEN and (line.outcome, line.held) != (None, None)
+            )
         if path.parent.name == "data":
             return bool(numbers_of_key(path, self._key))
         return has_answers(path, self._key)

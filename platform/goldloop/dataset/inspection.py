@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from goldloop.dataset.config import Split
+from goldloop.dataset.apart import groups_torn_from, leaks, moved_rows, torn_groups
 from goldloop.dataset.digest import digest_of_leaves, root, row_digest
 from goldloop.dataset.ledger import FORGOTTEN, NO_ROW, WITH_ROW, Ledger, Line, tree_of
 from goldloop.dataset.manifest import Manifest, Part
+from goldloop.dataset.placement import Clique
+from goldloop.dataset.policies import Policy
 from goldloop.dataset.shards import ROW, read_rows
-from goldloop.dataset.splits import split_of
 from goldloop.dataset.tally import Tally
 from goldloop.dataset.targets import Judged, judge
 from goldloop.records import content_key
@@ -106,13 +107,16 @@ class Inspection:
         self.faults += found
 
 
-def inspect(folder: Path, task: Task[Any], split: Split) -> Inspection:
+def inspect(
+    folder: Path, task: Task[Any], policies: Sequence[Policy], cliques: Sequence[Clique] | None = None
+) -> Inspection:
     """Read a version back and check it.
 
     Args:
         folder: the version's.
         task: with the version's class registry.
-        split: the shares that it was split by.
+        policies: what its rows were placed by.
+        cliques: near-duplicates among its items; None: they were not looked for.
 
     Raises:
         VersionError: there is no telling which files it has.
@@ -124,7 +128,7 @@ def inspect(folder: Path, task: Task[Any], split: Split) -> Inspection:
     stones = [(line.key, line.row) for line in lines if line.outcome == FORGOTTEN and line.row != NO_ROW]
     leaves = [(row.key, row.digest) for row in rows] + stones
     found = Inspection(digest_of_leaves(task.config.kind, task.classes, leaves), len(rows))
-    _check_rows(found, rows, unreadable, folder, manifest, task, split)
+    _check_rows(found, rows, unreadable, folder, manifest)
     if ledger_fault is not None:
         found.add("the ledger can be read", 0, [ledger_fault])
         return found
@@ -132,6 +136,7 @@ def inspect(folder: Path, task: Task[Any], split: Split) -> Inspection:
     labelled = {line.key: line for line in lines if line.outcome in WITH_ROW}
     faults = _balance_faults(rows, labelled, whole=not unreadable)
     found.add("labelled and imported items are the rows, each as it was settled", len(labelled), faults)
+    _check_splits(found, rows, labelled, policies, cliques)
     known = [(line.key, line.row) for line in labelled.values()] + stones
     tree = tree_of(((bytes.fromhex(key), row) for key, row in known), len(known))
     fits = tree.buckets == Ledger([folder / part.path for part in manifest.ledger]).tree().buckets
@@ -151,17 +156,24 @@ def _lines(folder: Path, manifest: Manifest) -> tuple[list[Line], Fault | None]:
 
 
 def inspect_changes(
-    folder: Path, task: Task[Any], split: Split, new: Container[str], keys: Collection[str], tally: Tally
+    folder: Path,
+    task: Task[Any],
+    policies: Sequence[Policy],
+    new: Container[str],
+    keys: Collection[str],
+    tally: Tally,
+    cliques: Sequence[Clique] | None = None,
 ) -> Inspection:
     """Read back what of a version the one before has not, and check it.
 
     Args:
         folder: the version's.
         task: with the version's class registry.
-        split: the shares that it was split by.
+        policies: what its rows were placed by.
         new: the paths of the files to read.
         keys: of the items of which it says something else.
         tally: what all of it adds up to.
+        cliques: near-duplicates, those among them that have such an item; None: they were not looked for.
 
     Raises:
         VersionError: there is no telling which files it has.
@@ -172,8 +184,8 @@ def inspect_changes(
     ledger = Ledger([folder / part.path for part in manifest.ledger])
     held = sum(part.rows for part in _shards(manifest)) - len(manifest.dead)
     found = Inspection(root(task.config.kind, task.classes, ledger.tree().buckets), held)
-    _check_rows(found, rows, unreadable, folder, manifest, task, split, carried=held - len(rows))
-    found.faults += _groups_torn_from(folder, manifest, rows, new)
+    _check_rows(found, rows, unreadable, folder, manifest, carried=held - len(rows))
+    found.faults += (Fault(*each) for each in groups_torn_from(folder, manifest, rows, new))
     fresh = {row.key for row in rows}
     lines = ledger.find(fresh.union(keys))
     labelled = {key: line for key, line in lines.items() if line.outcome in WITH_ROW}
@@ -186,6 +198,9 @@ def inspect_changes(
         faults.append(Fault("data", f"{held} rows, {tally.rows} were settled"))
     name = "labelled and imported items are the rows, each as it was settled"
     found.add(name, tally.rows, faults, tally.rows - len(labelled))
+    others = ledger.find({key for clique in cliques or () for key in clique} - lines.keys())
+    beside = {key: line for key, line in others.items() if line.outcome in WITH_ROW}
+    _check_splits(found, rows, {**beside, **labelled}, policies, cliques, tally.rows - len(rows))
     return found
 
 
@@ -195,8 +210,6 @@ def _check_rows(
     unreadable: Iterable[Fault],
     folder: Path,
     manifest: Manifest,
-    task: Task[Any],
-    split: Split,
     carried: int = 0,
 ) -> None:
     """Check rows by themselves; so many others were checked before."""
@@ -207,8 +220,28 @@ def _check_rows(
     found.add("no key stands twice", every, _repeated(rows), carried)
     found.add("every label means something in the class registry", every, _meaningless(rows), carried)
     found.add("every label fits its item: places inside, quotes equal", every, _misfits(rows), carried)
-    found.add("every group is in one split", every, _torn_groups(rows), carried)
-    found.add("every row is in the split of its group", every, _moved_rows(rows, split), carried)
+
+
+def _check_splits(
+    found: Inspection,
+    rows: Sequence[Row],
+    labelled: Mapping[str, Line],
+    policies: Sequence[Policy],
+    cliques: Sequence[Clique] | None,
+    carried: int = 0,
+) -> None:
+    """Check that what must be apart is apart; so many other rows were checked before."""
+    every = len(rows) + carried
+    torn = (Fault(*each) for each in torn_groups(rows))
+    found.add("every group is in one split", every, torn, carried)
+    moved = (Fault(*each) for each in moved_rows(rows, labelled, policies))
+    found.add("every row is in the split that a policy of the version gives it", every, moved, carried)
+    if cliques is not None:
+        places = {key: str(line.split) for key, line in labelled.items()} | {
+            row.key: row.split for row in rows
+        }
+        leaked = (Fault(*each) for each in leaks(cliques, places))
+        found.add("near-duplicates are in one split", every, leaked, carried)
 
 
 def _strays(folder: Path, manifest: Manifest) -> Iterator[Fault]:
@@ -289,46 +322,6 @@ def _misfits(rows: Iterable[Row]) -> Iterator[Fault]:
     for row in rows:
         if row.judged.misfit is not None:
             yield Fault(row.where, f"its label does not fit: {row.judged.misfit}")
-
-
-def _torn_groups(rows: Iterable[Row]) -> Iterator[Fault]:
-    splits: dict[str, set[str]] = {}
-    for row in rows:
-        splits.setdefault(row.group, set()).add(row.split)
-    for group, found in sorted(splits.items()):
-        if len(found) > 1:
-            yield Fault(f"group {group}", f"is in {' and in '.join(sorted(found))}")
-
-
-def _groups_torn_from(
-    folder: Path, manifest: Manifest, rows: Iterable[Row], new: Container[str]
-) -> Iterator[Fault]:
-    """Groups of these rows that have rows in another split's shards, which were not read."""
-    import pyarrow
-    from pyarrow import compute, parquet
-
-    splits = {row.group: row.split for row in rows if row.group != row.key}
-    if not splits:
-        return
-    functions: Any = compute
-    dead = pyarrow.array(manifest.dead, pyarrow.int64())
-    for split, parts in manifest.shards.items():
-        wanted = pyarrow.array([group for group, own in splits.items() if own != split], pyarrow.string())
-        for part in parts:
-            if part.path in new or not len(wanted):
-                continue
-            table = parquet.read_table(folder / part.path, columns=["group", ROW])
-            table = table.filter(functions.is_in(table["group"], wanted))
-            table = table.filter(functions.invert(functions.is_in(table[ROW], dead)))
-            for group in functions.unique(table["group"]).to_pylist():
-                yield Fault(f"group {group}", f"is in {' and in '.join(sorted((split, splits[group])))}")
-
-
-def _moved_rows(rows: Iterable[Row], split: Split) -> Iterator[Fault]:
-    for row in rows:
-        expected = split_of(row.group, split)
-        if row.split != expected:
-            yield Fault(row.where, f"belongs to {expected}")
 
 
 def _outcome_faults(lines: Iterable[Line]) -> Iterator[Fault]:

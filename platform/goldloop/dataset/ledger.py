@@ -10,6 +10,11 @@ it lies: looking up some items costs what they cost, however many there are.
     row      its leaf in the digest (32 bytes), zeros if it has no row
     number   its row's in the shards, -1 if it has none
     mark     64 bits of all that is known of the item; they change when anything of it does
+    group    what it is in one split with; null where it is alone, under its own key
+    policy   by which of the version's policies that group was placed, and
+    basis    by what, beside its name; null where it is by that alone
+    held     of an item without a row, the split that it was in when it had one: it comes back there, or not
+             at all; such a line stays even when the item is no longer considered
 
 Beside its lines a file has the buckets of the digest that they changed.
 """
@@ -53,6 +58,10 @@ class Line:
     row: bytes = NO_ROW
     number: int = -1
     mark: int = 0
+    group: str | None = None
+    policy: int | None = None
+    basis: str | None = None
+    held: str | None = None
 
 
 class State(NamedTuple):
@@ -94,16 +103,18 @@ class Ledger:
         self._files = [_File(path) for path in paths]
 
     def find(self, keys: Iterable[str]) -> dict[str, Line]:
-        """The lines of those items that have one."""
+        """The lines of those items that are considered."""
+        return {key: line for key, line in self.last_lines(keys).items() if line.outcome is not None}
+
+    def last_lines(self, keys: Iterable[str]) -> dict[str, Line]:
+        """The lines of those items that have one, considered or not."""
         found = {}
         for key in keys:
             wanted = bytes.fromhex(key)
             for file in reversed(self._files):
                 place = file.place(wanted)
                 if file.key(place) == wanted:
-                    line = file.line(place)
-                    if line.outcome is not None:
-                        found[key] = line
+                    found[key] = file.line(place)
                     break
         return found
 
@@ -120,7 +131,15 @@ class Ledger:
                 yield Line(**{**fields, "key": fields["key"].hex()})
 
     def table(self) -> pyarrow.Table:
-        """Every item's line as columns, in the order of the keys."""
+        """The lines of all items that are considered as columns, in the order of the keys."""
+        from pyarrow import compute
+
+        functions: Any = compute
+        table = self.whole_table()
+        return table.filter(functions.is_valid(table["outcome"]))
+
+    def whole_table(self) -> pyarrow.Table:
+        """As `table`, with items that are no longer considered and once had a row."""
         return last_words([file.table for file in self._files])
 
     def forgotten(self) -> list[str]:
@@ -243,7 +262,8 @@ def last_words(tables: Sequence[pyarrow.Table], *, whole: bool = True) -> pyarro
 
     Args:
         tables: oldest first.
-        whole: nothing is before them, so that items which are no longer considered can be left out.
+        whole: nothing is before them, so that items which are no longer considered, and never had a row, can
+            be left out.
     """
     import pyarrow
     from pyarrow import compute
@@ -253,7 +273,11 @@ def last_words(tables: Sequence[pyarrow.Table], *, whole: bool = True) -> pyarro
         last = {key: place for place, key in enumerate(table["key"].to_pylist())}
         table = table.take(pyarrow.array([last[key] for key in sorted(last)], pyarrow.int64()))
     functions: Any = compute
-    return table.filter(functions.is_valid(table["outcome"])) if whole else table
+    if not whole:
+        return table
+    return table.filter(
+        functions.or_(functions.is_valid(table["outcome"]), functions.is_valid(table["held"]))
+    )
 
 
 def merge_ledger(path: Path, paths: Sequence[Path], *, whole: bool) -> int:
@@ -286,8 +310,8 @@ def ledger_without(path: Path, source: Path, key: str) -> int:
     place = file.place(bytes.fromhex(key))
     line = file.line(place)
     told = {
-        "key": bytes.fromhex(key), "outcome": FORGOTTEN, "reason": line.split or "", "split": None,
-        "row": line.row, "number": -1, "mark": 0,
+        "key": bytes.fromhex(key), "outcome": None if line.outcome is None else FORGOTTEN,
+        "reason": line.split or "", "split": None, "row": line.row, "number": -1, "mark": 0,
     }  # fmt: skip
     # As plain texts: a dictionary would keep the reason that nothing refers to any more.
     plain = pyarrow.schema(
@@ -343,5 +367,9 @@ def _schema() -> pyarrow.Schema:
             "row": pyarrow.binary(_KEY),
             "number": pyarrow.int64(),
             "mark": pyarrow.uint64(),
+            "group": pyarrow.string(),
+            "policy": pyarrow.int16(),
+            "basis": word,
+            "held": word,
         }
     )

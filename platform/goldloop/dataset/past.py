@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,14 @@ class Past:
         folder: of all its versions.
         commits: oldest first.
         ground: the newest version, if it is there and can be built on.
+        known: those, newest first, that say all that was ever fixed: that one, and where a version came back
+            that had been before, those that came in between; or the newest that can be read.
     """
 
     folder: Path
     commits: tuple[history.Commit, ...]
     ground: Ground | None
+    known: tuple[Ground, ...]
 
     @classmethod
     def of(cls, folder: Path) -> Past:
@@ -127,8 +131,15 @@ class Past:
             VersionError: the log cannot be read.
         """
         known = history.commits(folder)
-        ground = Ground.at(folder / known[-1].digest[:NAME_LENGTH]) if known else None
-        return cls(folder, tuple(known), ground)
+        newest = list(dict.fromkeys(commit.digest for commit in reversed(known)))
+        grounds = (Ground.at(folder / digest[:NAME_LENGTH]) for digest in newest)
+        ground = next(grounds, None)
+        if ground is None:
+            return cls(folder, tuple(known), None, tuple(islice((each for each in grounds if each), 1)))
+        first = next(place for place, commit in enumerate(known) if commit.digest == newest[0])
+        between = len({commit.digest for commit in known[first:]}) - 1
+        others = (each for each in islice(grounds, between) if each)
+        return cls(folder, tuple(known), ground, (ground, *others))
 
     @property
     def classes(self) -> tuple[str, ...]:

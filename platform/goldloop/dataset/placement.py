@@ -1,9 +1,9 @@
-"""Which split each item is in: what has a split keeps it, what is like it follows, the rest goes by the policy.
+"""Which split each item is in: what has one keeps it, what is like it follows, the rest goes by the policy.
 
-Items that a source groups, and near-duplicates, are one group. An item that was once in a split is in no other
-ever after, whether it stays in the versions or comes back to them. A new item that is like items of one split
-follows them there; one that is like items of two would join what must be apart, and is kept out with its reason.
-Nothing here depends on the order in which items come.
+Items that a source groups, and near-duplicates, are one group. An item that was once in a split is in no
+other ever after, whether it stays in the versions or comes back to them. A new item that is like items of
+one split follows them there; one that is like items of two would join what must be apart, and is kept out
+with its reason. Nothing here depends on the order in which items come.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from goldloop.records import Item, Label, Outcome
 WITHHELD = "withheld"
 """The outcome of an item that has a label and yet no row, so that what must be apart is apart."""
 SHOWN = 5
+_LARGE, _MANY = 0.25, 20
+"""A group with a larger share of the items, if it has so many, may be a mistake."""
 
 Clique = tuple[str, ...]
 """Keys of items any two of which are near-duplicates."""
@@ -53,8 +55,8 @@ class Before:
     Attributes:
         policies: those of the version before.
         seed: of its draw; None: there is none.
-        find: of these keys, the places of those that have one.
-        find_groups: of these groups, the places of those that have one.
+        find: of these keys, the places of those that have one by the recipe's seed.
+        find_groups: of these groups, likewise.
         stays: whether an item that is not among those to be placed keeps its row.
         counts: (split, class) -> how often rows name it that stay.
         has_tests: whether the test split has rows.
@@ -80,6 +82,7 @@ class Placement:
         new: those that had no place before.
         groups: what is still to be placed: a new group's name -> its keys.
         policies: of the version.
+        held: of every item that ever had a place, the last; of a commit of changes, of its items alone.
     """
 
     items: Mapping[str, Item]
@@ -88,6 +91,7 @@ class Placement:
     new: set[str] = field(default_factory=set)
     groups: dict[str, list[str]] = field(default_factory=dict)
     policies: list[Policy] = field(default_factory=list)
+    held: Mapping[str, Place] = field(default_factory=dict)
 
     def named(self, key: str) -> str:
         """An item, for people: its address, and how its key begins."""
@@ -98,6 +102,27 @@ class Placement:
         """Leave an item without a row."""
         self.reasons[key] = reason
         self.places.pop(key, None)
+
+    def in_words(self, cliques: Sequence[Clique]) -> Iterator[str]:
+        """What people should know of it: near-duplicates, what is kept out, groups that are very large."""
+        if cliques:
+            count = len(set().union(*cliques))
+            yield f"{count:,} items have near-duplicates, with which they stay in one split"
+        if self.reasons:
+            key = min(self.reasons)
+            count = len(self.reasons)
+            yield f"{count:,} items are kept out, such as {self.named(key)}: {self.reasons[key]}"
+        sizes = Counter(place.group for place in self.places.values())
+        for group, size in sizes.most_common(1):
+            if size > max(len(self.places) * _LARGE, _MANY):
+                yield (
+                    f"beware: {size:,} of {len(self.places):,} items are one group ({group[:40]}), so all of "
+                    f"them are in {self._split_of(group)}; if they are not near-duplicates, set `dataset: "
+                    "{duplicates: off}`"
+                )
+
+    def _split_of(self, group: str) -> str:
+        return next(place.split for place in self.places.values() if place.group == group)
 
     def settled(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Outcomes, with those that are kept out among them."""
@@ -130,21 +155,18 @@ def follow(
     """
     keys = {label.key for label in labels}
     found = Placement({key: items[key] for key in keys}, policies=list(before.policies))
-    if before.seed is not None and before.seed != split.seed:
-        _check_thawed(split, before)
-        known: dict[str, Place] = {}
-    else:
-        known = dict(before.find(keys.union(*cliques)))
+    _check_thawed(split, before)
+    known = dict(before.find(keys.union(*cliques)))
     found.places = {key: known[key] for key in keys & known.keys()}
     found.new = keys - known.keys()
     _check_groups(found)
     _part(found, known, cliques, before)
-    _Newcomers(found, known, cliques, before, split.seed).settle()
+    _Newcomers(found, known, cliques, before).settle()
     return found
 
 
 def _check_thawed(split: Split, before: Before) -> None:
-    if split.frozen and before.has_tests:
+    if split.frozen and before.has_tests and before.seed != split.seed:
         raise VersionError(
             "the test split is frozen, and another seed would draw it anew",
             where="dataset.split.seed",
@@ -178,7 +200,7 @@ def _part(found: Placement, known: Mapping[str, Place], cliques: Sequence[Clique
     Near-duplicates may be looked for that were not before, and items may come back.
     """
     for clique in cliques:
-        here = [key for key in clique if key in found.places or (key in known and before.stays(key))]
+        here = [key for key in clique if key in found.places or _stays(key, known, before)]
         if len({known[key].split for key in here}) < 2:
             continue
         first = min(here, key=lambda key: (not known[key].is_row, -PROTECTED[known[key].split], key))
@@ -186,6 +208,10 @@ def _part(found: Placement, known: Mapping[str, Place], cliques: Sequence[Clique
             if known[key].split != known[first].split and key in found.places:
                 other = f"{found.named(first)} in {known[first].split}"
                 found.keep_out(key, f"in {known[key].split}, and a near-duplicate of {other}")
+
+
+def _stays(key: str, known: Mapping[str, Place], before: Before) -> bool:
+    return key in known and known[key].is_row and before.stays(key)
 
 
 class _Newcomers:
@@ -197,7 +223,6 @@ class _Newcomers:
         known: Mapping[str, Place],
         cliques: Sequence[Clique],
         before: Before,
-        seed: int,
     ) -> None:
         self._found = found
         self._cliques = cliques
@@ -205,7 +230,7 @@ class _Newcomers:
         # Of each the places that it must share, and of which item or group that is.
         self._beside: dict[str, list[tuple[Place, str]]] = defaultdict(list)
         self._meet_items(known)
-        self._meet_groups(before, seed)
+        self._meet_groups(before)
 
     def settle(self) -> None:
         """Let each follow, keep out what cannot, and gather the rest."""
@@ -213,7 +238,8 @@ class _Newcomers:
             self._keep_out_if_torn([key])
         while True:
             together = list(self._together())
-            if not any([self._keep_out_if_torn(keys) for keys in together]):
+            torn = [self._keep_out_if_torn(keys) for keys in together]
+            if not any(torn):
                 break
         for keys in together:
             beside = [place for key in keys for place, _ in self._beside[key]]
@@ -221,7 +247,9 @@ class _Newcomers:
                 first = min(beside, key=lambda place: place.group)
                 self._found.places |= {key: first._replace(is_row=False) for key in keys}
             else:
-                self._found.groups[min(self._found.items[key].group for key in keys)] = keys
+                # A name that the source gave is known again when its other items are gone.
+                names = {self._found.items[key].group for key in keys}
+                self._found.groups[min(names - set(keys) or names)] = keys
 
     def _meet_items(self, known: Mapping[str, Place]) -> None:
         for clique in self._cliques:
@@ -232,13 +260,9 @@ class _Newcomers:
                     if other in known
                 ]
 
-    def _meet_groups(self, before: Before, seed: int) -> None:
+    def _meet_groups(self, before: Before) -> None:
         groups = {self._found.items[key].group for key in self._keys}
-        places = {
-            name: place
-            for name, place in before.find_groups(groups).items()
-            if before.policies[place.policy].seed == seed
-        }
+        places = dict(before.find_groups(groups))
         for key, place in sorted(self._found.places.items()):
             if self._found.items[key].group in groups:
                 places.setdefault(self._found.items[key].group, place)
@@ -248,7 +272,7 @@ class _Newcomers:
                 self._beside[key].append((places[group], f"of the group {group!r}"))
 
     def _keep_out_if_torn(self, keys: Sequence[str]) -> bool:
-        """Of items that go together and must share places in two splits, keep those out that tear them apart."""
+        """Of items that go together and belong in two splits, keep those out that tear them apart."""
         beside = {key: {place.split for place, _ in self._beside[key]} for key in keys}
         counts = Counter(split for splits in beside.values() for split in splits)
         if len(counts) < 2:

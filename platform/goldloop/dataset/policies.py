@@ -5,8 +5,9 @@
     temporal     by its latest time
     predefined   by what the source says
 
-A version has the policies that any of its rows was placed by, and of each row which, and by what: its class, its
-time, its source's word. A policy that a commit needs and that is not there yet is added; none ever changes.
+A version has the policies that any of its rows was placed by, and of each row which, and by what: its class,
+its time, its source's word. A policy that a commit needs and that is not there yet is added; none ever
+changes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import override
 
 from goldloop.dataset.splits import SplitName
 
@@ -62,6 +64,7 @@ class ByGroup(Policy):
     validation: float
     test: float
 
+    @override
     def place(self, group: str, basis: str | None) -> SplitName:
         number = number_of(group, self.seed)
         if number < self.test and self.closed:
@@ -80,6 +83,7 @@ class Stratified(Policy):
     kind: Literal["stratified"] = "stratified"
     strata: Mapping[str, Limits]
 
+    @override
     def place(self, group: str, basis: str | None) -> SplitName | None:
         limits = self.strata.get(basis or "")
         return None if limits is None else _within(number_of(group, self.seed), limits)
@@ -98,6 +102,7 @@ class Temporal(Policy):
     validation_from: str
     test_from: str
 
+    @override
     def place(self, group: str, basis: str | None) -> SplitName | None:
         if basis is None:
             return None
@@ -120,6 +125,7 @@ class Predefined(Policy):
     values: Mapping[str, SplitName]
     otherwise: SplitName | None = None
 
+    @override
     def place(self, group: str, basis: str | None) -> SplitName | None:
         found = self.otherwise if basis is None else self.values.get(basis)
         return None if found == "test" and self.closed else found

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset.manifest import Manifest, Part
+from goldloop.dataset.placement import Place
 from goldloop.dataset.splits import SPLITS
 from goldloop.errors import VersionError
 from goldloop.media import MediaStore
@@ -44,9 +45,14 @@ _PLAIN = ("key", "group", "uri", "text", "image.bytes", "image.path")
 class Entry:
     """One row to be written."""
 
-    split: str
+    place: Place
     item: Item
     label: Label[Any]
+
+    @property
+    def split(self) -> str:
+        """Its split."""
+        return self.place.split
 
 
 def features_of(task: Task[Any]) -> datasets.Features:
@@ -277,7 +283,7 @@ def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
         "key": item.key,
         **content,
         **task.to_row(label.target),
-        "group": item.group,
+        "group": entry.place.group,
         "uri": item.uri,
         "provenance": label.provenance,
         "annotators": list(label.annotators),

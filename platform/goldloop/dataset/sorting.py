@@ -253,7 +253,7 @@ class _Predefined:
             )
 
     def _together(self, cliques: Sequence[Clique]) -> list[list[str]]:
-        """What must be in one split: near-duplicates, then what the source groups, then all by way of others."""
+        """What must be in one split: near-duplicates, what the source groups, then all by way of others."""
         groups: dict[str, list[str]] = {}
         for key, item in sorted(self._found.items.items()):
             groups.setdefault(item.group, []).append(key)
@@ -273,8 +273,8 @@ class _Predefined:
                 "the source has near-duplicates, or items of one group, in different splits",
                 where="dataset.split.policy",
                 found=f"{named}, and {', '.join(shown)}",
-                remedy="Take one of them out of the source; or `leaks: keep-out` keeps those out of training that are "
-                "like what is tested",
+                remedy="Take one of them out of the source; or `leaks: keep-out` keeps those out of training "
+                "that are like what is tested",
             )
         for key in others:
             if key in self._found.new:

@@ -1,10 +1,10 @@
 """Limits for stratified splits: each class as near to the wanted shares as what is placed already allows.
 
-New groups go by their rarest class. Class by class, the rarest first, they are lined up by their number; from the
-low end as many are for testing as the class lacks there, then as many for validation, and the rest is for training.
-What a group brings of other classes counts for those. So the limits of each class say where its groups went, and
-anyone can ask them again (after Sechidis, Tsoumakas and Vlahavas, On the stratification of multi-label data, 2011,
-who take one example at a time).
+New groups go by their rarest class. Class by class, the rarest first, they are lined up by their number;
+from the low end as many are for testing as the class lacks there, then as many for validation, and the rest
+is for training. What a group brings of other classes counts for those. So the limits of each class say where
+its groups went, and anyone can ask them again (after Sechidis, Tsoumakas and Vlahavas, On the stratification
+of multi-label data, 2011, who take one example at a time).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,19 +31,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset import history
-from goldloop.dataset.books import check_all, check_some
+from goldloop.dataset.books import check_all, check_left, check_some
 from goldloop.dataset.certificate import DESCRIPTION, verify
 from goldloop.dataset.certificate import figures as certified
 from goldloop.dataset.changes import Changes, Told
-from goldloop.dataset.config import DatasetConfig
+from goldloop.dataset.config import DatasetConfig, Split
 from goldloop.dataset.digest import root as root_digest
 from goldloop.dataset.draft import Draft, Facts, put, sweep
 from goldloop.dataset.ledger import Ledger
 from goldloop.dataset.manifest import FORMAT
 from goldloop.dataset.past import NAME_LENGTH, Ground, Past
+from goldloop.dataset.placement import Clique, Placement
+from goldloop.dataset.policies import policy_facts
 from goldloop.dataset.reading import content_of, open_split, sample_of
 from goldloop.dataset.shards import Entry
-from goldloop.dataset.splits import split_of
+from goldloop.dataset.sorting import place
+from goldloop.dataset.standing import former_rows, standing_for_all, standing_for_some
 from goldloop.dataset.tags import resolve
 from goldloop.dataset.tally import Tally, agreement_carried, agreement_of
 from goldloop.errors import VersionError
@@ -74,8 +77,10 @@ class Version:
         created_at: when it was first committed, ISO 8601, UTC.
         message: what its committer said.
         parent: digest of the version before it.
-        split: the shares and the seed that it was split by.
+        split: how the recipe split it: shares, seed, policy.
         class_counts: split -> class -> rows; empty for a task whose answer is not one class.
+        policies: all that its rows were placed by, in the order in which they came (see `policies.py`).
+        duplicates: what counted as a near-duplicate, `near` or `exact`; None: none were looked for.
     """
 
     name: str
@@ -88,13 +93,20 @@ class Version:
     created_at: str
     message: str | None = None
     parent: str | None = None
-    split: Mapping[str, float] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
     class_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    policies: Sequence[Mapping[str, Any]] = ()
+    duplicates: str | None = None
 
     @property
     def ref(self) -> str:
         """`NAME@DIGEST`, short."""
         return f"{self.name}@{self.digest[:12]}"
+
+    @property
+    def cache(self) -> Path:
+        """What the workspace keeps that can be made again."""
+        return self.folder.parents[2] / "cache"
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -108,8 +120,7 @@ class Version:
 
     def dataset(self, split: str) -> datasets.Dataset:
         """The rows of a split by key, images as the bytes of their files; empty if it has none."""
-        cache = self.folder.parents[2] / "cache" / "arrow"
-        return open_split(self.folder, tasks.create(self.task), split, cache)
+        return open_split(self.folder, tasks.create(self.task), split, self.cache / "arrow")
 
     def content(self, number: int) -> bytes | str | None:
         """The image or text of the row with a number; None if there is no such row."""
@@ -136,6 +147,9 @@ def write(
     agreement: Mapping[str, Any] | None = None,
     answers: Mapping[str, Mapping[str, Any]] | None = None,
     reviewed: Sequence[Reviewed] = (),
+    cliques: Sequence[Clique] | None = None,
+    placed: Placement | None = None,
+    grow_test: bool = False,
 ) -> Version:
     """Commit a version; the same labels, splits and classes are the version that is there already.
 
@@ -156,18 +170,25 @@ def write(
         agreement: `mean`, `items` and `alpha` over all items; by default what the labels tell.
         answers: key -> annotator -> target: what each said, kept beside the labels.
         reviewed: what came of items that were sent back to annotators, kept with its reasons.
+        cliques: near-duplicates among the labelled items, and items that were in earlier versions; None: they
+            were not looked for.
+        placed: what `placement` says of the same labels; by default it is asked.
+        grow_test: take new items into a test split that is frozen.
 
     Raises:
-        VersionError: nothing is labelled, or it cannot be written; nothing is then listed or left over.
+        VersionError: nothing is labelled, or it cannot be split as the recipe says, or not be written;
+            nothing is then listed or left over.
         LedgerError: the outcomes do not account for every item.
     """
     check_all(labels, items, outcomes)
     past = Past.of(root / name)
     task = task.with_classes(task.registry(past.classes))
-    entries = [
-        Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
-    ]
-    told = Told.of(task, entries, outcomes, answers or {})
+    if placed is None:
+        placed = _placed(past, task, labels, items, config.split, cliques or (), grow_test)
+    entries = _entries(labels, items, placed)
+    outcomes = placed.settled(outcomes)
+    check_left(entries, outcomes)
+    told = Told.of(task, entries, outcomes, answers or {}, placed.held)
     tally = Tally.of(
         task, ((each.split, each.label) for each in entries), (each.outcome for each in outcomes)
     )
@@ -178,8 +199,47 @@ def write(
         known = ground.ledger.states()
         found = told.since(known, known.keys() - told.lines.keys(), ground.manifest.next)
         if len(found.entries) <= len(entries) * _FEW:
-            return _commit(past, task, config, media, tally, facts, found, ground, told)
-    return _commit(past, task, config, media, tally, facts, told.all(), None, told)
+            return _commit(past, task, config, placed, cliques, media, tally, facts, found, ground, told)
+    return _commit(past, task, config, placed, cliques, media, tally, facts, told.all(), None, told)
+
+
+def former(root: Path, name: str) -> set[str]:
+    """Keys of items that had a row in some version and have none in the last: what is like them follows them.
+
+    Args:
+        root: the workspace's versions.
+        name: the recipe's.
+    """
+    return former_rows(Past.of(root / name).known)
+
+
+def placement(
+    root: Path,
+    name: str,
+    task: Task[Any],
+    labels: Sequence[Label[Any]],
+    items: Mapping[str, Item],
+    split: Split,
+    cliques: Sequence[Clique] = (),
+    *,
+    grow_test: bool = False,
+) -> Placement:
+    """Where a commit of these labels puts its items, and which of them it keeps out, and why.
+
+    Args:
+        root: the workspace's versions.
+        name: the recipe's.
+        task: what the labels are of.
+        labels: all of them.
+        items: those that they are of, and perhaps others, by key.
+        split: the recipe's.
+        cliques: near-duplicates among those items, and items that were in earlier versions.
+        grow_test: take new items into a test split that is frozen.
+
+    Raises:
+        VersionError: they cannot be split as the recipe says.
+    """
+    return _placed(Past.of(root / name), task, labels, items, split, cliques, grow_test)
 
 
 def amend(
@@ -198,6 +258,8 @@ def amend(
     message: str | None = None,
     agreement: Mapping[str, Any] | None = None,
     answers: Mapping[str, Mapping[str, Any]] | None = None,
+    cliques: Sequence[Clique] | None = None,
+    grow_test: bool = False,
 ) -> Version:
     """Commit what changed since the last version, and that alone; the cost does not grow with the version.
 
@@ -218,6 +280,8 @@ def amend(
         message: what this version is about.
         agreement: `mean`, `items` and `alpha` over all items; by default mean and items are carried on.
         answers: key -> annotator -> target, all answers of the items that `labels` and `outcomes` are about.
+        cliques: as `write` takes them, those that have an item that is new.
+        grow_test: as `write` takes it.
 
     Raises:
         VersionError: there is no version to amend, or nothing would be left, or it cannot be written.
@@ -232,43 +296,48 @@ def amend(
             where=root / name,
             remedy="Commit all labels once, with `goldloop commit`",
         )
-    entries = [
-        Entry(split_of(items[label.key].group, config.split), items[label.key], label) for label in labels
-    ]
     settled = [
         Outcome(subject=label.key, outcome="imported" if label.provenance == "imported" else "labelled")
         for label in labels
     ]
     settled += outcomes
     check_some([*(outcome.subject for outcome in settled), *removed], items.keys() | set(removed))
-    told = Told.of(task, entries, settled, answers or {})
     # What was forgotten is in the version before by its tombstone alone, and in none after it.
     removed = [*removed, *ground.ledger.forgotten()]
-    known = ground.ledger.find([*told.lines, *removed])
+    subjects = {*(outcome.subject for outcome in settled), *removed}
+    known = ground.ledger.find(subjects)
+    had = ground.labels(task, known.values())
+    others = ground.tally(task).changed(less=Tally.of(task, had, ()), plus=Tally())
+    before, held = standing_for_some(past.known, config.split, subjects, others.classes)
+    placed = place(task, labels, items, config.split, before, cliques or (), grow_test=grow_test)
+    told = Told.of(task, _entries(labels, items, placed), placed.settled(settled), answers or {}, held)
     found = told.since(known, removed, ground.manifest.next)
-    old = [known[line.key] for line in found.lines if line.key in known]
-    rows = ground.labels(task, old)
+    changed = {line.key for line in found.lines if line.key in known}
+    old = [known[key] for key in changed]
+    rows = [(split, label) for split, label in had if label.key in changed]
     less = Tally.of(task, rows, (str(line.outcome) for line in old))
     added = [(entry.split, entry.label) for entry in found.entries]
     plus = Tally.of(task, added, (line.outcome for line in found.lines if line.outcome is not None))
     tally = ground.tally(task).changed(less=less, plus=plus)
     if not tally.rows:
         raise VersionError("no labelled item would be left", where=root / name)
-    before = ground.certificate
+    certified = ground.certificate
     if agreement is None:
         agreement = agreement_carried(
-            before["agreement"], [label for _, label in rows], [label for _, label in added]
+            certified["agreement"], [label for _, label in rows], [label for _, label in added]
         )
     if balances is None:
-        balances = {stage: books for stage, books in before["ledger"].items() if stage != "commit"}
+        balances = {stage: books for stage, books in certified["ledger"].items() if stage != "commit"}
     facts = Facts(balances, agreement, recipe_digest, message)
-    return _commit(past, task, config, media, tally, facts, found, ground)
+    return _commit(past, task, config, placed, cliques, media, tally, facts, found, ground)
 
 
 def _commit(
     past: Past,
     task: Task[Any],
     config: DatasetConfig,
+    placed: Placement,
+    cliques: Sequence[Clique] | None,
     media: MediaStore,
     tally: Tally,
     facts: Facts,
@@ -282,6 +351,8 @@ def _commit(
         past: the commits before it.
         task: with its class registry.
         config: the recipe's `dataset:`.
+        placed: its items.
+        cliques: near-duplicates, if they were looked for.
         media: where images lie.
         tally: what it adds up to.
         facts: what it carries.
@@ -298,16 +369,29 @@ def _commit(
     commit = history.Commit(digest, now, facts.message, before, task.classes)
     # What was committed before and is made again, since its folder broke, is what it was.
     first = next((each for each in past.commits if each.digest == digest), commit)
-    version = _described(folder, task, config, tally, facts.agreement, first)
+    rule = None if cliques is None else config.duplicates.of(task.modality)
+    version = replace(
+        _described(folder, task, config, tally, facts.agreement, first),
+        policies=policy_facts(placed.policies),
+        duplicates=rule,
+    )
     draft = Draft(
-        version, task, config.split, found, tree, tally, facts, None if ground is None else ground.folder
+        version=version,
+        task=task,
+        policies=placed.policies,
+        cliques=cliques,
+        changes=found,
+        tree=tree,
+        tally=tally,
+        facts=facts,
+        before=None if ground is None else ground.folder,
     )
     there = version.folder.exists()
     try:
         sweep(folder)
         if not there:
             put(draft, media)
-        elif faults := verify(version.folder):
+        elif faults := verify(version.folder, cache=version.cache):
             if told is None:
                 raise VersionError(
                     "the version is there, and broken",
@@ -391,6 +475,26 @@ def version_in(folder: Path) -> Version:
             remedy="Bring the folder back from a copy, or delete it",
         ) from error
     return _read(folder.parent, digest)
+
+
+def _placed(
+    past: Past,
+    task: Task[Any],
+    labels: Sequence[Label[Any]],
+    items: Mapping[str, Item],
+    split: Split,
+    cliques: Sequence[Clique],
+    grow_test: bool,
+) -> Placement:
+    before, held = standing_for_all(past.known, split)
+    placed = place(task, labels, items, split, before, cliques, grow_test=grow_test)
+    return replace(placed, held=held)
+
+
+def _entries(labels: Iterable[Label[Any]], items: Mapping[str, Item], placed: Placement) -> list[Entry]:
+    """The rows of those that have a place."""
+    places = placed.places
+    return [Entry(places[label.key], items[label.key], label) for label in labels if label.key in places]
 
 
 def _described(

@@ -1,6 +1,6 @@
 """Items that are the same but for how they were stored or cut: found by content, each pair by itself.
 
-    finder.py      READ FIRST: which of some items are near-duplicates, from a cache that grows with what is new
+    finder.py      READ FIRST: which of some items are near-duplicates; what was asked before is remembered
     likeness.py    what a kind of content must tell
     images.py      another encoding, another size, a crop down to 80% of each side, a mirror image
     perceptual.py, alignment.py     what it looks like roughly; whether it is so to the pixel

@@ -1,17 +1,18 @@
 """Whether one small grey copy is a part of another, to the pixel.
 
 What a hash has found alike is laid upon each other: the window's four edges are moved by Gauss-Newton steps
-until the difference is least. A copy then differs by no more than resizing loses of its finest detail; another
-picture of the same thing differs by many times that.
+until the difference is least. A copy then differs by no more than resizing loses of its finest detail;
+another picture of the same thing differs by many times that.
 
 G = pixels a side in which the two are compared, P = pairs.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 from numpy.typing import NDArray
-
 
 _G = 16
 _COLOR_G = 4
@@ -32,7 +33,8 @@ def are_copies(
     Args:
         whole: grey, `(P, S, S)`; mirrored already where they are to be compared so.
         other: grey, `(P, S, S)`: of each a part is compared.
-        whole_color, other_color: `(P, C, C, 2)`.
+        whole_color: `(P, C, C, 2)`.
+        other_color: likewise.
         windows: about which part, `(P, 4)`: top, bottom, left, right as shares of the sides.
     """
     likeness, found = _aligned(whole, other, windows)
@@ -41,7 +43,8 @@ def are_copies(
     colors = _window(whole_color.transpose(3, 0, 1, 2), _all_of(len(whole)), _COLOR_G)
     apart = numpy.sqrt(((shown - colors) ** 2).mean(axis=(0, 2, 3)))
     close = (likeness >= _ALIKE) & (1 - likeness <= _DETAIL_LOST * detail)
-    return close & (apart <= _OTHER_COLORS)
+    near: NDArray[numpy.bool_] = close & (apart <= _OTHER_COLORS)
+    return near
 
 
 def _aligned(whole: Array, other: Array, windows: NDArray[numpy.float64]) -> tuple[Array, Array]:
@@ -89,15 +92,17 @@ def _step(wanted: Array, seen: Array, window: Array) -> Array:
 def _fine_detail(images: Array) -> Array:
     """What share of the variance is lost in G pixels a side."""
     coarse = _window(images, _all_of(len(images)), _G).var(axis=(1, 2))
-    return (1 - coarse / (images.var(axis=(1, 2)) + 1e-3)).clip(0)
+    lost: Array = (1 - coarse / (images.var(axis=(1, 2)) + 1e-3)).clip(0)
+    return lost
 
 
 def _window(images: Array, windows: Array, side: int) -> Array:
-    """Windows of square images `(..., P, S, S)` in `side` pixels a side, each the mean over what it covers."""
+    """Windows of square images `(..., P, S, S)` in `side` pixels a side, each the mean of what it covers."""
     rows = _reading(windows[:, 0], windows[:, 1], side, images.shape[-1])
     columns = _reading(windows[:, 2], windows[:, 3], side, images.shape[-1])
-    seen: Array = rows @ images @ columns.transpose(0, 2, 1)
-    return seen
+    seen: Any = rows @ images @ columns.transpose(0, 2, 1)
+    found: Array = seen
+    return found
 
 
 def _reading(low: Array, high: Array, side: int, pixels: int) -> Array:

@@ -1,8 +1,9 @@
 """Images that were stored again: another encoding, another size, a crop, a mirror image, or all of it.
 
 On real photos with copies made of them, a crop to 80% of each side is found 98 times in 100, any other copy
-practically always; among 66,000 pairs of different photos one was taken for a copy, and is one. The crop-resistant
-hash of `imagehash` takes half a second for an image and confuses half of all pairs of photos of hands.
+practically always; among 66,000 pairs of different photos one was taken for a copy, and is one. The
+crop-resistant hash of `imagehash` takes half a second for an image and confuses half of all pairs of photos
+of hands.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Images(Likeness):
     name = "images-1"
     at_once = 16_384
     most_pairs = 5_000_000
-    remedy = "`dataset: {duplicates: {images: off}}` lets them be; their sources may then say what belongs together"
+    remedy = "`dataset: {duplicates: {images: off}}` lets them be; groups of the source still stay together"
 
     @override
     def trace(self, contents: Sequence[Content]) -> list[Trace]:
@@ -55,7 +56,7 @@ class Images(Likeness):
 
     @override
     def compare(self, one: Sequence[bytes], other: Sequence[bytes], hint: Places) -> NDArray[numpy.bool_]:
-        found = [numpy.zeros(0, bool)]
+        found: list[NDArray[numpy.bool_]] = [numpy.zeros(0, bool)]
         for start in range(0, len(one), _AT_ONCE):
             chosen = slice(start, start + _AT_ONCE)
             found.append(_compare(one[chosen], other[chosen], hint[chosen]))
@@ -63,9 +64,9 @@ class Images(Likeness):
 
 
 def _trace(content: Content) -> Trace:
-    assert isinstance(content, bytes)
-    same = hashlib.sha256(content).digest()
-    planes = perceptual.planes(content)
+    octets = content.encode() if isinstance(content, str) else content
+    same = hashlib.sha256(octets).digest()
+    planes = perceptual.planes(octets)
     if planes is None:
         return Trace(same, b"", b"")
     grey, color = planes

@@ -2,10 +2,10 @@
 
     bytes -> upright -> grey, S x S pixels, and color, C x C -> hashes of W windows
 
-A window is a part of the image that a crop could have left: from 80% to all of its width, in steps of about 5%,
-and so of its height. The hash of a window is that of a perceptual hash: the signs of its 63 lowest frequencies.
-A crop has in its whole about the hash that the image has in one of its windows. All windows of an image are
-two products of matrices.
+A window is a part of the image that a crop could have left: from 80% to all of its width, in steps of about
+5%, and so of its height. The hash of a window is that of a perceptual hash: the signs of its 63 lowest
+frequencies. A crop has in its whole about the hash that the image has in one of its windows. All windows of
+an image are two products of matrices.
 
 S = `SIDE`, C = `COLOR_SIDE`, W = windows.
 """
@@ -44,7 +44,7 @@ def _intervals() -> list[tuple[float, float]]:
 
 
 WINDOWS = numpy.array([(*down, *across) for down in _intervals() for across in _intervals()])
-"""Top, bottom, left, right of each window as shares of the sides, float64 `(W, 4)`; the first is the whole."""
+"""Top, bottom, left, right of each window as shares of the sides, `(W, 4)`; the first is the whole."""
 
 
 def _frequencies() -> NDArray[numpy.float64]:
@@ -77,7 +77,7 @@ _FLIPS = [flip for size in range(_MOST_FLIPPED + 1) for flip in combinations(ran
 
 
 def planes(content: bytes) -> tuple[NDArray[numpy.uint8], NDArray[numpy.uint8]] | None:
-    """An image in small, grey `(S, S)` and color `(C, C, 2)`; None of one that is flat or cannot be decoded."""
+    """An image in small, grey `(S, S)` and color `(C, C, 2)`; None if it is flat or cannot be decoded."""
     from PIL import Image, ImageOps
 
     smooth = Image.Resampling.BILINEAR

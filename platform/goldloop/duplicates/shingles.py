@@ -2,11 +2,11 @@
 
     text -> plain -> shingles of 4 characters -> 96 minima -> 16 keys of 6 minima each
 
-Texts of which nothing else is left are of one class. Those that share 85% of their shingles are near-duplicates
-if the numbers in them are the same: `Invoice 17` is no copy of `Invoice 18`. MinHash (Broder, On the
-resemblance and containment of documents, 1997) finds whom to compare: a pair at the limit has no key in common
-once in 2,000 times, one that shares 90% never in practice. Of long texts the 400 lowest shingles are compared,
-which tells their share to two points.
+Texts of which nothing else is left are of one class. Those that share 85% of their shingles are
+near-duplicates if the numbers in them are the same: `Invoice 17` is no copy of `Invoice 18`. MinHash
+(Broder, On the resemblance and containment of documents, 1997) finds whom to compare: a pair at the limit
+has no key in common once in 2,000 times, one that shares 90% never in practice. Of long texts the 400 lowest
+shingles are compared, which tells their share to two points.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _shingles(texts: Sequence[str]) -> NDArray[numpy.uint64]:
     codes = numpy.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), numpy.uint32).astype(
         numpy.uint64
     )
-    rolled = numpy.zeros(len(codes) - _SHINGLE + 1, numpy.uint64)
+    rolled: NDArray[numpy.uint64] = numpy.zeros(len(codes) - _SHINGLE + 1, numpy.uint64)
     for place in range(_SHINGLE):
         rolled = rolled * _PRIME + codes[place : place + len(rolled)]
     ends = numpy.cumsum([len(text) for text in texts])

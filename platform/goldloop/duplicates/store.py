@@ -17,7 +17,8 @@ from pathlib import Path
 from goldloop.duplicates.likeness import Trace
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS classes (number INTEGER PRIMARY KEY, same BLOB UNIQUE NOT NULL, compared INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS classes
+    (number INTEGER PRIMARY KEY, same BLOB UNIQUE NOT NULL, compared INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS new_classes ON classes (number) WHERE compared = 0;
 CREATE TABLE IF NOT EXISTS sketches (number INTEGER PRIMARY KEY, sketch BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS details (number INTEGER PRIMARY KEY, detail BLOB NOT NULL);

@@ -1,4 +1,4 @@
-"""Texts that were written again: in other case, with other punctuation and blanks, or with a few other words."""
+"""Texts that were written again: in other case, with other punctuation and blanks, with a few other words."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class NearTexts(Likeness):
 
     @override
     def compare(self, one: Sequence[bytes], other: Sequence[bytes], hint: Places) -> NDArray[numpy.bool_]:
-        found = [numpy.zeros(0, bool)]
+        found: list[NDArray[numpy.bool_]] = [numpy.zeros(0, bool)]
         for start in range(0, len(one), _AT_ONCE):
             chosen = slice(start, start + _AT_ONCE)
             found.append(shingles.are_near(one[chosen], other[chosen]))

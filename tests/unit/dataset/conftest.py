@@ -11,6 +11,7 @@ import pytest
 
 from goldloop.dataset import version as versions
 from goldloop.dataset.config import DatasetConfig
+from goldloop.dataset.policies import ByGroup
 from goldloop.dataset.version import Version
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, Outcome, content_key
@@ -68,13 +69,11 @@ class Material:
         return versions.amend(**(arguments | changes))
 
     def keys(self, split: str) -> list[str]:
-        """Content keys of the rows that a commit puts into a split, sorted."""
-        from goldloop.dataset.splits import split_of
-
+        """Content keys of the rows that a first commit puts into a split, sorted."""
+        config = self.config.split
+        rule = ByGroup(seed=config.seed, train=config.train, validation=config.validation, test=config.test)
         return sorted(
-            label.key
-            for label in self.labels
-            if split_of(self.items[label.key].group, self.config.split) == split
+            label.key for label in self.labels if rule.place(self.items[label.key].group, None) == split
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from goldloop.dataset.certificate import CERTIFICATE, DESCRIPTION, require, verify
+from goldloop.dataset.policies import read_policies
 from goldloop.dataset.version import Version
 from goldloop.errors import CertificateError
 
@@ -154,7 +155,7 @@ def test_a_row_moved_into_another_group_is_named(version):
         return rows
 
     key = rewrite(version.folder, change)[0]["key"]
-    assert f"{SHARD} row {key}: belongs to test" in found(version.folder)
+    assert f"{SHARD} row {key}: is of the group {other}, in the ledger of {key}" in found(version.folder)
 
 
 def test_a_group_that_is_torn_apart_is_named(version):
@@ -194,7 +195,7 @@ def test_a_shard_of_a_type_that_nobody_knows_is_a_fault(version):
     assert any(re.match(f"{SHARD}: cannot be read: .*more than 64 bits", fault) for fault in faults), faults
 
 
-@pytest.mark.parametrize("field", ["digest", "task", "split"])
+@pytest.mark.parametrize("field", ["digest", "task", "policies", "duplicates"])
 def test_a_description_that_lacks_a_field_is_named(version, field):
     path = version.folder / DESCRIPTION
     fields = json.loads(path.read_text())
@@ -225,8 +226,6 @@ def test_any_other_file_that_is_changed_or_missing_is_named(version, name):
     assert f"{name}: is missing" in found(version.folder)
 
 
-def _split(group: str, version: Version) -> str:
-    from goldloop.dataset.config import Split
-    from goldloop.dataset.splits import split_of
-
-    return split_of(group, Split.model_validate(version.split))
+def _split(group: str, version: Version) -> str | None:
+    (policy,) = read_policies({"policies": version.policies})
+    return policy.place(group, None)

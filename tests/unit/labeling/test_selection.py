@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from goldloop.dataset.config import Split
-from goldloop.dataset.splits import split_of
+from goldloop.dataset.policies import ByGroup
 from goldloop.labeling.config import Selection
 from goldloop.labeling.selection import ordered
 from goldloop.records import Item, content_key
@@ -31,7 +30,8 @@ def test_the_order_of_some_items_does_not_depend_on_which_others_there_are():
 
 def test_what_is_sent_first_says_nothing_about_the_split():
     first = ordered(_items(4000), Selection(), None)[:1000]
-    share = sum(split_of(item.group, Split()) == "train" for item in first) / len(first)
+    rule = ByGroup(train=0.8, validation=0.1, test=0.1)
+    share = sum(rule.place(item.group, None) == "train" for item in first) / len(first)
     assert 0.75 < share < 0.85
 
 
