@@ -32,12 +32,14 @@ class Example:
     Attributes:
         subject: its source and address, as in the ledger.
         reason: why.
+        key: the content's, so that it can be found and erased.
         text: the beginning of a text, without what is scrubbed.
         picture: of an image, a small JPEG in base64.
     """
 
     subject: str
     reason: str
+    key: str
     text: str | None = None
     picture: str | None = None
 
@@ -61,7 +63,7 @@ class Examples:
         self._kept[problem] += 1
         text = None if item.text is None else item.text[:_LONGEST_TEXT]
         picture = None if item.content is None else _small(item.content)
-        content = json.dumps(asdict(Example(subject, reason, text, picture)), ensure_ascii=False)
+        content = json.dumps(asdict(Example(subject, reason, item.key, text, picture)), ensure_ascii=False)
         self._folder.mkdir(parents=True, exist_ok=True)
         durable.replace(self._path(subject), content.encode("utf-8", "backslashreplace"))
 
@@ -75,6 +77,10 @@ class Examples:
             else:
                 path.unlink()
         return sorted(examples, key=lambda example: (problem_of(example.reason), example.subject))
+
+    def with_content(self, key: str) -> list[Path]:
+        """The files that show a content."""
+        return [self._path(example.subject) for example in self.read() if example.key == key]
 
     def subjects(self) -> list[str]:
         """Of what there are examples."""

@@ -8,6 +8,7 @@ from goldloop.holders.exports import Exports
 from goldloop.holders.findings import Embeddings, Findings
 from goldloop.holders.judgements import Judgements
 from goldloop.holders.label_studio import LabelStudio
+from goldloop.holders.left_out import LeftOut
 from goldloop.holders.media import Media
 from goldloop.holders.prepared import Prepared
 from goldloop.holders.reports import Reports
@@ -24,6 +25,7 @@ _IN_ORDER: tuple[type[Holder], ...] = (
     Versions,
     ArrowFiles,
     Exports,
+    LeftOut,
     Media,
     Catalog,
 )
