@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from goldloop.connectors import connectors
+from goldloop.connectors._content import without_secrets
 from goldloop.errors import GoldloopError
 from goldloop.recipe import Recipe, load
 from goldloop.tasks import tasks
 from goldloop.workspace import Workspace
 
 _LOW_DISK = 5_000_000_000
+_PLACES = ("url", "url_from", "listing", "dataset", "project")
+"""The fields of a source that say where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ def _recipe(recipe: Recipe) -> Iterator[Finding]:
 def _source(config: Any) -> str:
     connector = connectors.create(config)
     connector.fingerprint()
-    return f"{config.kind} {getattr(config, 'url', '')} can be read"
+    place = next((value for name in _PLACES if (value := getattr(config, name, None))), "")
+    return f"{config.kind} {without_secrets(str(place))} can be read"
 
 
 def _checkpoint(model: Any) -> str:

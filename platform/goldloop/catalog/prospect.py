@@ -22,11 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from goldloop.catalog.standing import leave, stand, standing
+from goldloop.catalog.standing import stand, standing
 from goldloop.catalog.tables import addresses, arrivals, arrived, items, tasks
 from goldloop.catalog.tables import annotations as annotation_table
 
-FOUND = ("new", "changed", "moved", "returned", "unchanged", "duplicate", "dropped", "quarantined")
+FOUND = (
+    "new", "changed", "moved", "returned", "unchanged", "duplicate", "dropped", "quarantined", "forgotten",
+)  # fmt: skip
 """What each address of the sources is: `new` content; `changed`: other content than before; `moved`: content
 of an address that was, or still is, elsewhere; `returned`: content that was gone; and as in the ledger."""
 
@@ -62,11 +64,6 @@ def prospect(
         continued: those of `read` that told only what is new.
     """
     stand(connection, _after(recipe, sources, set(read), set(continued)), sources)
-
-
-def close(connection: Connection) -> None:
-    """Forget it."""
-    leave(connection)
 
 
 def found(connection: Connection, recipe: str) -> dict[str, Counter[str]]:
