@@ -267,6 +267,11 @@ def _carried_over(
     steps = per_epoch * config.epochs
     every = config.evaluate_every or per_epoch
     evaluations = -(-steps // every)
+    if config.learning_rate == "auto":
+        from goldloop.training.rate_finder import steps_of
+
+        seen = replace(seen, start=seen.start + steps_of(steps) * seen.step)
+        notes.append(f"finding the learning rate is counted as {steps_of(steps)} steps before the first")
     duration = _duration(config, items, seen, steps, evaluations, every, devices)
     held = seen.base + seen.weights + seen.gradients + seen.optimizer
     # On a CPU some of it may lie in memory that was free within `base`.

@@ -122,6 +122,20 @@ def test_weights_that_do_not_learn_need_no_moments(recipe, workspace):
     assert found.memory.gradients == 4 * found.trained
 
 
+def test_what_each_optimizer_keeps_is_counted_of_what_learns(recipe, workspace):
+    def found(*overrides):
+        return _estimate(load(recipe, overrides), workspace)
+
+    whole = found().trained
+    sgd = found("training.optimizer=sgd", "training.momentum=0.0", "training.freeze={layers: 1}")
+    assert 0 < sgd.trained < whole
+    assert sgd.memory.optimizer < 1000
+    assert sgd.memory.gradients == 4 * sgd.trained
+    adafactor = found("training.optimizer=adafactor", "training.learning_rate=auto")
+    assert 0 < adafactor.memory.optimizer < 4 * whole
+    assert any("40 steps" in note for note in adafactor.notes)
+
+
 @pytest.mark.parametrize("kind", tasks.names())
 def test_content_is_made_up_where_there_is_no_version(kind, tmp_path):
     task = tasks.get(kind)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import psutil
 import torch
-from safetensors import SafetensorError, safe_open
 
 from goldloop.inference import save_model
 from goldloop.tasks.base import Model, Task
-from goldloop.training.config import TrainingConfig
+from goldloop.training.config import FALLBACK, TrainingConfig
 from goldloop.training.data import PreparedSplit, undecoded
 from goldloop.training.events import Evaluated, Event, StepLogged
+from goldloop.training.freezing import Freezing
 from goldloop.training.run import train
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def rehearse(
     building = time.perf_counter() - started
     parameters = list(model.network.parameters())
     counted = sum(parameter.numel() for parameter in parameters)
+    per_epoch = -(-len(rows) // config.batch_size)
+    Freezing(model.network, config.freeze, per_epoch)
     learn = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
     started = time.perf_counter()
@@ -119,12 +121,13 @@ def rehearse(
     end = time.perf_counter() - started
     del model, parameters
     gc.collect()
-    per_epoch = -(-len(rows) // config.batch_size)
     hearing = _Hearing(folder / "run", len(rows) / per_epoch, seconds)
     changes = {
         "epochs": -(-_STEPS // per_epoch),
         "evaluate_every": _BETWEEN_EVALUATIONS,
         "early_stopping": None,
+        # Looking for it would be all that is done in the time there is.
+        "learning_rate": FALLBACK if config.learning_rate == "auto" else config.learning_rate,
     }
     rehearsed = config.model_copy(update=changes)
     with _memory() as memory, suppress(_Enough):
@@ -132,15 +135,14 @@ def rehearse(
     hearing.look()
     # The first steps allocate and compile.
     steps = hearing.step_seconds[1:] or hearing.step_seconds
-    trained, optimizer = hearing.optimizer or (learn, 0)
     on_gpu = torch.cuda.is_available()
     return Rehearsal(
         device=torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads",
         parameters=counted,
-        trained=trained,
+        trained=learn,
         weights=weights,
-        gradients=trained * 4,
-        optimizer=optimizer,
+        gradients=learn * 4,
+        optimizer=hearing.optimizer,
         base=0 if on_gpu else memory.base,
         peak=torch.cuda.max_memory_allocated() if on_gpu else memory.peak,
         # The second time, in the run, every library is loaded already.
@@ -175,7 +177,7 @@ class _Hearing:
         self.step_seconds: list[float] = []
         self.evaluations: list[float] = []
         self.savings: list[float] = []
-        self.optimizer: tuple[int, int] | None = None
+        self.optimizer = 0
         self.last = self.best = 0
         self._done = 0
         self._evaluated = False
@@ -207,23 +209,12 @@ class _Hearing:
     def look(self) -> None:
         """What the last checkpoint holds, once there is one; it may be replaced while one looks."""
         checkpoints = self._folder / "checkpoints"
-        with suppress(OSError, SafetensorError):
+        with suppress(OSError):
             for folder in sorted(checkpoints.glob("best-*")):
                 self.best = _bytes(folder) or self.best
             for folder in sorted(checkpoints.glob("step-*")):
-                file = folder / "optimizer.safetensors"
-                self.optimizer = _learning(folder / "weights.safetensors", file), file.stat().st_size
+                self.optimizer = (folder / "optimizer.safetensors").stat().st_size
                 self.last = _bytes(folder)
-
-
-def _learning(weights: Path, moments: Path) -> int:
-    """How many parameters the optimizer keeps something of: those that learn."""
-    with safe_open(moments, "pt") as opened:
-        names = {name.partition("\n")[0] for name in opened.keys()}  # noqa: SIM118
-    with safe_open(weights, "pt") as opened:
-        known = set(opened.keys())
-        shapes = [opened.get_slice(name).get_shape() for name in names & known]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
 
 
 def _model(task: Task[Any], config: TrainingConfig, rows: datasets.Dataset) -> Model:
