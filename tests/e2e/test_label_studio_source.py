@@ -42,7 +42,7 @@ def _choice(name: str, shown: str, value: str) -> dict:
 
 
 @pytest.fixture
-def server(label_studio, monkeypatch):
+def api(label_studio, monkeypatch):
     """Somebody else's server, by HTTP alone; whatever is asked of it must leave its projects as they are."""
     token = label_studio.api_key.get_secret_value()
     monkeypatch.setenv("THEIR_TOKEN", token)
@@ -54,8 +54,8 @@ def server(label_studio, monkeypatch):
 
 
 @pytest.fixture
-def texts(server):
-    made = server.post("/api/projects/", json={"title": "moods of theirs", "label_config": TEXTS}).json()
+def texts(api):
+    made = api.post("/api/projects/", json={"title": "moods of theirs", "label_config": TEXTS}).json()
     tasks = [
         {"data": {"body": f"text number {number}", "who": f"p{number % 2}"}, "annotations": annotations}
         for number, annotations in enumerate(
@@ -70,18 +70,18 @@ def texts(server):
             )
         )
     ]
-    server.post(f"/api/projects/{made['id']}/import", json=tasks).raise_for_status()
+    api.post(f"/api/projects/{made['id']}/import", json=tasks).raise_for_status()
 
     def state():
-        project = server.get(f"/api/projects/{made['id']}/").json()
-        listed = server.get("/api/tasks/", params={"project": made["id"], "fields": "all"}).json()["tasks"]
+        project = api.get(f"/api/projects/{made['id']}/").json()
+        listed = api.get("/api/tasks/", params={"project": made["id"], "fields": "all"}).json()["tasks"]
         names = ("title", "description", "label_config", "task_number", "total_annotations_number")
         return [project[name] for name in names], listed
 
     before = state()
     yield made["id"]
     assert state() == before
-    server.delete(f"/api/projects/{made['id']}/")
+    api.delete(f"/api/projects/{made['id']}/")
 
 
 def _section(label_studio, project, **fields):
@@ -136,14 +136,14 @@ def test_tasks_are_filtered_kept_while_they_are_the_same_and_told_by_their_numbe
     assert connectors.create(section).fingerprint() == connectors.create(section).fingerprint()
 
 
-def test_images_come_through_the_server_and_no_address_leads_into_this_network(label_studio, server):
-    made = server.post("/api/projects/", json={"title": "photos of theirs", "label_config": IMAGES}).json()
+def test_images_come_through_the_server_and_no_address_leads_into_this_network(label_studio, api):
+    made = api.post("/api/projects/", json={"title": "photos of theirs", "label_config": IMAGES}).json()
     try:
         files = {"file": ("cat.png", _png(7), "image/png")}
-        server.post(f"/api/projects/{made['id']}/import", files=files).raise_for_status()
+        api.post(f"/api/projects/{made['id']}/import", files=files).raise_for_status()
         addresses = ["http://127.0.0.1:9/secret.png", "file:///etc/passwd", "/data/upload/none.png"]
         tasks = [{"data": {"photo": address}} for address in addresses]
-        server.post(f"/api/projects/{made['id']}/import", json=tasks).raise_for_status()
+        api.post(f"/api/projects/{made['id']}/import", json=tasks).raise_for_status()
         found = [each.entry for each in _read(_section(label_studio, made["id"], image="photo"))]
         (item,) = (entry for entry in found if isinstance(entry, Item))
         assert item.content == _png(7)
@@ -151,7 +151,7 @@ def test_images_come_through_the_server_and_no_address_leads_into_this_network(l
         for reason, said in zip(reasons, ("into this network", "not opened", "404"), strict=True):
             assert said in reason
     finally:
-        server.delete(f"/api/projects/{made['id']}/")
+        api.delete(f"/api/projects/{made['id']}/")
 
 
 @pytest.fixture
@@ -190,14 +190,14 @@ def test_what_is_not_there_is_an_error_that_says_so(label_studio, texts, fields,
         _read({**_section(label_studio, texts, text="body"), **fields})
 
 
-def test_a_project_of_goldloops_own_is_no_source(label_studio, server):
+def test_a_project_of_goldloops_own_is_no_source(label_studio, api):
     fields = {"title": "ours", "label_config": TEXTS, "description": "Made by goldloop.\ngoldloop:x/y"}
-    made = server.post("/api/projects/", json=fields).json()
+    made = api.post("/api/projects/", json=fields).json()
     try:
         with pytest.raises(SourceError, match="goldloop collect"):
             _read(_section(label_studio, made["id"], text="body"))
     finally:
-        server.delete(f"/api/projects/{made['id']}/")
+        api.delete(f"/api/projects/{made['id']}/")
 
 
 def test_a_token_that_is_missing_or_wrong_is_refused_and_not_told(label_studio, texts, monkeypatch):

@@ -192,7 +192,7 @@ def test_what_is_needed_is_said(home, workspace, monkeypatch):
         tuning.tune(recipe.model_copy(update={"name": "unknown"}), workspace)
     with pytest.raises(TrainingError, match="checkpoint"):
         tuning.tune(recipe.model_copy(update={"training": None}), workspace)
-    unjudged = _recipe(home, *SEARCHED, "dataset.split={train: 0.9, validation: 0, test: 0.1}")
+    unjudged = _recipe(home, *SEARCHED, "dataset.split={train: 0.9, validation: 0, test: 0.1, seed: 1}")
     loop.commit(unjudged, workspace)
     with pytest.raises(TrainingError, match=r"no items in the validation split.*dataset\.split"):
         tuning.tune(unjudged, workspace)

@@ -89,10 +89,16 @@ def find(text: str, kinds: Sequence[PersonalKind], region: str | None = None) ->
     found: list[Edit] = []
     for kind in ("iban", "card", "email", "phone"):
         if kind in kinds:
-            for edit in _FINDERS[kind](text, region):
-                if all(edit.end <= other.start or other.end <= edit.start for other in found):
-                    found.append(edit)
+            # What is found already is out of sight: a number before a card's is else taken for a part of it.
+            found += _FINDERS[kind](_hidden(text, found), region)
     return sorted(found, key=lambda edit: edit.start)
+
+
+def _hidden(text: str, edits: Sequence[Edit]) -> str:
+    """The text with something of the same length in place of what is replaced."""
+    for edit in edits:
+        text = text[: edit.start] + "[" + "x" * (edit.end - edit.start - 2) + "]" + text[edit.end :]
+    return text
 
 
 def _replaced(text: str, edits: Sequence[Edit]) -> str:

@@ -31,7 +31,13 @@ def test_a_version_says_what_it_is(make_texts):
     assert list(version.counts) == ["train", "validation", "test"]
     assert sum(sum(found.values()) for found in version.class_counts.values()) == 58
     assert (version.agreement, version.message, version.parent) == (1.0, "the first", None)
-    assert version.split == {"train": 0.8, "validation": 0.1, "test": 0.1, "seed": 0}
+    assert {name: version.split[name] for name in ("train", "validation", "test", "seed")} == {
+        "train": 0.8,
+        "validation": 0.1,
+        "test": 0.1,
+        "seed": 0,
+    }
+    assert version.split["policy"] == {"kind": "group"}
     assert version.facts()["version"] == version.ref
     json.dumps(version.facts())
 

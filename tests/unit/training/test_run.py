@@ -163,11 +163,11 @@ def threads():
 
 def test_a_run_goes_on_in_as_many_threads_as_it_began_in(texts, fit, threads):
     # How many threads add up a sum decides how it is rounded.
-    fields = {"epochs": 8, "evaluate_every": 24}
+    fields = {"epochs": 24, "evaluate_every": 24}
     threads(1)
     undisturbed = fit(texts, "undisturbed", **fields)
     with pytest.raises(Stop):
-        fit(texts, "stopped", Listener(stop_at=2), **fields)
+        fit(texts, "stopped", Listener(stop_at=6), **fields)
     threads(3)
     seen = []
     run = fit(texts, "stopped", lambda event: seen.append(torch.get_num_threads()), **fields)
