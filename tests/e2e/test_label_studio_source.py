@@ -148,7 +148,9 @@ def test_images_come_through_the_server_and_no_address_leads_into_this_network(l
         (item,) = (entry for entry in found if isinstance(entry, Item))
         assert item.content == _png(7)
         reasons = [entry.reason for entry in found if isinstance(entry, Quarantined)]
-        for reason, said in zip(reasons, ("into this network", "not opened", "404"), strict=True):
+        for reason, said in zip(
+            reasons, ("into this network", "not opened", "/data/upload/none.png"), strict=True
+        ):
             assert said in reason
     finally:
         api.delete(f"/api/projects/{made['id']}/")

@@ -182,6 +182,10 @@ class Webdataset(Connector):
         return replace(item, label=value, label_use=label.use)
 
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+"""How gzip, bzip2 and xz begin."""
+
+
 @dataclass(frozen=True)
 class _Sample:
     name: str
@@ -235,19 +239,21 @@ def _members(location: Location, path: str) -> Iterator[tuple[str, str, _Member]
             stem, _, extension = name.partition(".")
             if info.isfile() and stem:
                 yield posixpath.join(folder, stem), extension.lower(), _Member(shard, info)
-        if not path.lower().endswith(("gz", ".tgz")) and tail.last.strip(b"\0"):
+        # A compressed one, whatever it is called, tells by itself that it was cut off.
+        if not tail.first.startswith(_COMPRESSED) and tail.last.strip(b"\0"):
             raise tarfile.ReadError("unexpected end of data")
 
 
 class _Tail:
-    """A file that remembers how it ended: of a tar that was cut off, not with zeros."""
+    """A file that remembers how it began and ended: of a tar that was cut off, not with zeros."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.last = b""
+        self.first = self.last = b""
 
     def read(self, size: int) -> bytes:
         content = self._file.read(size)
         if content:
+            self.first = self.first or content[:512]
             self.last = content[-512:]
         return content
