@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,30 +54,38 @@ def cohen(ours: Sequence[str], theirs: Sequence[str]) -> Kappa | None:
     names = sorted({*ours, *theirs})
     if len(names) < 2:
         return None
-    places = {name: place for place, name in enumerate(names)}
-    cells = numpy.array(
-        [places[one] * len(names) + places[other] for one, other in zip(ours, theirs, strict=True)]
-    )
+    ones = numpy.eye(len(names))
+    mine = ones[[names.index(name) for name in ours]]
+    others = ones[[names.index(name) for name in theirs]]
+    same = (mine * others).sum(1)
 
-    def of(weights: NDArray[Any] | None) -> float:
-        counts = numpy.bincount(cells, weights=weights, minlength=len(names) ** 2)
-        return _cohen(counts.reshape(len(names), len(names)))
+    def of(weights: NDArray[Any]) -> NDArray[Any]:
+        count = weights.sum(1)
+        chance = ((weights @ mine) * (weights @ others)).sum(1) / count**2
+        return _beyond(weights @ same / count, chance)
 
-    value = of(None)
-    if not math.isfinite(value):
-        return None
-    found = [of(row) for block in resamples(len(cells), 0) for row in block]
-    return Kappa("cohen", value, interval_of(found), len(cells))
+    return _kappa("cohen", of, len(same))
 
 
-def _cohen(table: NDArray[Any]) -> float:
-    """From counts `(C, C)` of what one and the other said."""
+def _beyond(observed: NDArray[Any], chance: NDArray[Any]) -> NDArray[Any]:
+    """Agreement beyond chance; no number where chance alone explains it all."""
     import numpy
 
-    shares = numpy.asarray(table, dtype=float)
-    shares = shares / shares.sum()
-    chance = float(shares.sum(0) @ shares.sum(1))
-    return (float(shares.trace()) - chance) / (1 - chance) if chance < 1 else math.nan
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        return numpy.where(chance < 1, (observed - chance) / (1 - chance), numpy.nan)
+
+
+def _kappa(
+    kind: Literal["cohen", "fleiss"], of: Callable[[NDArray[Any]], NDArray[Any]], items: int
+) -> Kappa | None:
+    """From a function of how often each item was drawn `(R, U)`, which gives `(R,)`."""
+    import numpy
+
+    value = float(of(numpy.ones((1, items)))[0])
+    if not math.isfinite(value):
+        return None
+    found = numpy.concatenate([of(weights) for weights in resamples(items, 0)])
+    return Kappa(kind, value, interval_of(found.tolist()), items)
 
 
 def _fleiss(units: Sequence[Sequence[str]]) -> Kappa | None:
@@ -91,14 +99,9 @@ def _fleiss(units: Sequence[Sequence[str]]) -> Kappa | None:
     tables = numpy.array([[unit.count(name) for name in names] for unit in kept], dtype=float)
     alike = (tables * (tables - 1)).sum(1) / (usual * (usual - 1))
 
-    def of(weights: NDArray[Any] | None) -> float:
-        rows = numpy.ones(len(kept)) if weights is None else numpy.asarray(weights)
-        shares = rows @ tables / (rows.sum() * usual)
-        chance = float((shares**2).sum())
-        return float(rows @ alike / rows.sum() - chance) / (1 - chance) if chance < 1 else math.nan
+    def of(weights: NDArray[Any]) -> NDArray[Any]:
+        count = weights.sum(1)
+        shares = weights @ tables / (count * usual)[:, None]
+        return _beyond(weights @ alike / count, (shares**2).sum(1))
 
-    value = of(None)
-    if not math.isfinite(value):
-        return None
-    found = [of(row) for block in resamples(len(kept), 0) for row in block]
-    return Kappa("fleiss", value, interval_of(found), len(kept))
+    return _kappa("fleiss", of, len(kept))

@@ -2,7 +2,7 @@ import json
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from goldloop.quality.agreement import agreement_of, nominal_alpha, pairwise_agreement
@@ -40,6 +40,7 @@ def test_alpha_leaves_out_items_with_one_answer_and_weighs_the_rest_by_their_ans
     assert nominal_alpha([["a", "a", "b"], ["a", "a"], ["c"]]) == pytest.approx(1 - observed / expected)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(UNITS)
 def test_alpha_is_at_most_one_and_forgets_order(units):
     alpha = nominal_alpha(units)
@@ -47,6 +48,7 @@ def test_alpha_is_at_most_one_and_forgets_order(units):
     assert alpha is None or alpha <= 1
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from("abc"), min_size=2), st.integers(2, 4))
 def test_alpha_of_equal_answers_is_one_where_answers_differ_at_all(answers, annotators):
     alpha = nominal_alpha([[answer] * annotators for answer in answers])
@@ -84,6 +86,7 @@ def test_alpha_of_sets_is_what_it_comes_to_by_hand():
     assert agreement_of(TAGS, items(units)).alpha == pytest.approx(1 - observed / expected)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(UNITS)
 def test_alpha_by_the_tasks_own_measure_is_the_nominal_one_where_answers_are_alike_or_not(units):
     alone = [[[name] for name in unit] for unit in units]
@@ -91,6 +94,7 @@ def test_alpha_by_the_tasks_own_measure_is_the_nominal_one_where_answers_are_ali
     assert agreement_of(TAGS, items(alone)).alpha == pytest.approx(nominal_alpha(units))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(SETS, min_size=2, max_size=3), min_size=1, max_size=8))
 def test_alpha_of_sets_is_at_most_one_and_forgets_order(units):
     alpha = agreement_of(TAGS, items(units)).alpha
@@ -99,6 +103,7 @@ def test_alpha_of_sets_is_at_most_one_and_forgets_order(units):
     assert alpha is None or alpha <= 1
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(SETS, min_size=2, max_size=2), min_size=40, max_size=40))
 def test_alpha_from_drawn_pairs_is_near_the_exact_one_and_always_the_same(units):
     def expected(of, budget):

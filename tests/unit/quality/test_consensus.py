@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from goldloop.quality.consensus import Settlement, settle
@@ -169,6 +169,7 @@ ACTS = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTS, st.integers(1, 3), st.sampled_from(["majority", "unanimous"]), st.randoms())
 def test_every_item_has_one_outcome_and_the_order_of_acts_does_not_matter(
     acts, needed, policy, order: random.Random
