@@ -17,6 +17,7 @@ from goldloop.dataset.ledger import FORGOTTEN, NO_ROW, WITH_ROW, Ledger, Line, t
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.placement import Clique
 from goldloop.dataset.policies import Policy
+from goldloop.dataset.reviewed import REVIEWED
 from goldloop.dataset.shards import ROW, read_rows
 from goldloop.dataset.tally import Tally
 from goldloop.dataset.targets import Judged, judge
@@ -246,7 +247,7 @@ def _check_splits(
 
 def _strays(folder: Path, manifest: Manifest) -> Iterator[Fault]:
     """Files of rows, lines or answers that the manifest does not know: `datasets` would read them too."""
-    known = {part.path for part in manifest.parts()}
+    known = {REVIEWED, *(part.path for part in manifest.parts())}
     for pattern in ("data/*", "goldloop/*.arrow", "goldloop/*.parquet"):
         for path in sorted(folder.glob(pattern)):
             name = path.relative_to(folder).as_posix()
