@@ -127,8 +127,9 @@ def show(
     as_croissant: bool = typer.Option(False, "--croissant", help="Print its Croissant metadata, JSON-LD."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """One version: splits, classes, agreement, where it lies."""
+    """One version: splits and how they came about, classes, agreement, where it lies."""
     from goldloop import workbench
+    from goldloop.dataset.grouping import grouping_of
 
     found = workbench.show(version)
     if as_croissant:
@@ -136,8 +137,10 @@ def show(
 
         show_json(croissant(found))
         return
+    grouping = grouping_of(found)
     if as_json:
-        show_json({**found.facts(), "tags": _tags_of(found), "labelling": found.labelling()})
+        told = {"tags": _tags_of(found), "labelling": found.labelling(), "grouping": grouping.facts()}
+        show_json({**found.facts(), **told})
         return
     labelling = found.labelling()
     show_facts(
@@ -148,6 +151,7 @@ def show(
             "parent": found.parent or "-",
             "task": found.task["kind"],
             "rows": ", ".join(f"{count} {split}" for split, count in found.counts.items()),
+            **grouping.in_words(),
             **_agreement(labelling.get("agreement", {})),
             **_reviewed(labelling.get("reviewed", {})),
             "committed": found.created_at,

@@ -125,8 +125,6 @@ class Store:
                 for table in ("classes", "sketches", "details"):
                     connection.execute(f"DELETE FROM {table} WHERE number = ?", row)  # noqa: S608
                 connection.execute("DELETE FROM pairs WHERE one = ? OR other = ?", (*row, *row))
-        with self._open() as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _prepare(self) -> None:
         with self._open() as connection:

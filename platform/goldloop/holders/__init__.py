@@ -12,6 +12,7 @@ from goldloop.holders.left_out import LeftOut
 from goldloop.holders.media import Media
 from goldloop.holders.prepared import Prepared
 from goldloop.holders.reports import Reports
+from goldloop.holders.traces import Traces
 from goldloop.holders.versions import ArrowFiles, Versions
 from goldloop.workspace import Workspace
 
@@ -26,6 +27,7 @@ _IN_ORDER: tuple[type[Holder], ...] = (
     ArrowFiles,
     Exports,
     LeftOut,
+    Traces,
     Media,
     Catalog,
 )
