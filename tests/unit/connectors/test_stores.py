@@ -320,7 +320,7 @@ def test_an_archive_that_is_replaced_is_read_anew(tmp_path):
     assert len(_read(url=str(tmp_path / "in.zip"))) == 2
 
 
-@pytest.mark.parametrize("content", [b"PK and no more", _zip()[:40]])
+@pytest.mark.parametrize("content", [b"PK and no more", _zip()[:40]], ids=["no archive", "cut off"])
 def test_a_broken_archive_is_an_error_of_the_source(tmp_path, content):
     (tmp_path / "in.zip").write_bytes(content)
     with pytest.raises(SourceError, match=r"in\.zip.*cannot be read"):
