@@ -56,8 +56,14 @@ def main() -> None:
     lines = (
         [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     )
-    for name in chosen:
-        lines += _case(name, cases[name], arguments, lines, file)
+    began = time.monotonic()
+    # Seed by seed, so that what there is no time for is missing of all cases alike.
+    for seed, name in ((seed, name) for seed in range(arguments.seeds) for name in chosen):
+        minutes = (time.monotonic() - began) / 60
+        if arguments.minutes is not None and minutes >= arguments.minutes:
+            print(f"{minutes:.0f} minutes are over: the same command goes on with what is missing")
+            break
+        lines += _pair(name, cases[name], seed, arguments, lines, file)
     text = write_table(file.with_suffix(".md"), cases, lines)
     print(text)
 
@@ -70,31 +76,32 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--epochs", type=int, help="fewer than the case says, to try it")
+    parser.add_argument("--minutes", type=float, help="begin nothing more after that")
     parser.add_argument("--date", help="go on with the results of this day")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 
 
-def _case(
-    name: str, case: Mapping[str, Any], arguments: argparse.Namespace, lines: list[Any], file: Path
+def _pair(
+    name: str,
+    case: Mapping[str, Any],
+    seed: int,
+    arguments: argparse.Namespace,
+    lines: list[Any],
+    file: Path,
 ) -> list[dict[str, Any]]:
-    """Train what is missing of one case; the new lines."""
+    """Train what is missing of one seed of a case; the new lines."""
     known = {(line["case"], line["arm"], line["seed"]) for line in lines}
     # Forth and back, so that what wears on the machine wears on both.
-    asked = [
-        (arm, seed)
-        for seed in range(arguments.seeds)
-        for arm in (ARMS if seed % 2 == 0 else ARMS[::-1])
-        if (name, arm, seed) not in known
-    ]
+    asked = [arm for arm in (ARMS if seed % 2 == 0 else ARMS[::-1]) if (name, arm, seed) not in known]
     if not asked:
         return []
     found = []
     with tempfile.TemporaryDirectory(prefix="goldloop-accuracy-") as folder:
         recipe = _recipe(case, arguments)
         task, splits = _splits(recipe, Path(folder), case.get("examples"))
-        for arm, seed in asked:
+        for arm in asked:
             config = recipe.training.model_copy(update={"seed": seed})
             began = time.perf_counter()
             figures = _trained(arm, task, config, splits, Path(folder) / f"{arm}-{seed}")

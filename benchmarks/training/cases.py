@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 HERE = Path(__file__).parent
 ARMS = ("trainer-defaults", "trainer-tuned", "plain", "goldloop")
-LAYERS = ("end-to-end", "compute", "data")
+LAYERS = ("end-to-end", "compute", "data", "checkpoint", "learning")
 
 Arm = Literal["trainer-defaults", "trainer-tuned", "plain", "goldloop"]
-Layer = Literal["end-to-end", "compute", "data"]
+Layer = Literal["end-to-end", "compute", "data", "checkpoint", "learning"]
 
 
 class _Strict(BaseModel):
@@ -37,11 +37,20 @@ class DataConfig(_Strict):
         return "text" if self.source in ("banking77", "mixed-lengths") else "image"
 
 
+class LayerSize(_Strict):
+    """How much of one layer is measured, where it is not all."""
+
+    steps: int | None = None
+    """Steps of a measurement, warm-up included: as many batches of examples are taken."""
+    repeats: int | None = None
+    arms: tuple[Arm, ...] = ARMS
+
+
 class Size(_Strict):
     """How much of it."""
 
     examples: int
-    """Examples to train on."""
+    """Examples to train on at most."""
     files: int | None = None
     """Examples that the data layer reads, where it is to read more than that."""
     held_out: int = 0
@@ -50,6 +59,13 @@ class Size(_Strict):
     warmup_steps: int = 10
     """Steps at the beginning of each run that are reported, but not counted."""
     repeats: int = 5
+    of: dict[Layer, LayerSize] = {}
+    """Layers that are measured otherwise."""
+
+    def layer(self, name: Layer) -> LayerSize:
+        """How much of a layer is measured."""
+        found = self.of.get(name, LayerSize())
+        return found if found.repeats else found.model_copy(update={"repeats": self.repeats})
 
 
 class Case(_Strict):
@@ -66,10 +82,14 @@ class Case(_Strict):
     learning_rate: float = 5e-5
     weight_decay: float = 0.01
     seed: int = 0
-    layers: tuple[Layer, ...] = LAYERS
+    layers: tuple[Layer, ...] = ("end-to-end", "compute", "data")
     sizes: dict[str, Size]
     arms: dict[Arm, dict[str, Any]] = Field(default_factory=dict)
     """Options of each arm: of `TrainingArguments`, of the plain loop, of a recipe's `training:`."""
+    target: float | None = None
+    """Accuracy on held-out examples, the time to which is measured on the layer `learning`."""
+    looks: int = 5
+    """How often the accuracy is looked at there."""
     goal: float | None = None
     """Share of the measured limit that goldloop is to reach on real tokens or images."""
     limit: Literal["product", "copy"] = "product"

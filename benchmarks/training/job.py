@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy
 import torch
-from cases import Case, Size
+from cases import Case, Layer, Size
+
+SAVE_EVERY = 10
+"""Steps between two checkpoints on the layer `checkpoint`: those between two readings of goldloop's loss."""
 
 
 @dataclass(slots=True)
@@ -27,7 +32,7 @@ class Job:
     case: Case
     size: Size
     arm: str
-    layer: str
+    layer: Layer
     splits: dict[str, datasets.Dataset]
     start: Path
     work: Path
@@ -40,8 +45,21 @@ class Job:
 
     @property
     def rows(self) -> datasets.Dataset:
-        """What the layer works on: all files where the loader is drained, else the training examples."""
-        return self.splits["files" if self.layer == "data" and "files" in self.splits else "train"]
+        """What the layer works on: all files where the loader is drained, else training examples."""
+        if self.layer == "data" and "files" in self.splits:
+            return self.splits["files"]
+        rows, steps = self.splits["train"], self.size.layer(self.layer).steps
+        return rows if steps is None else rows.select(range(min(steps * self.case.batch_size, len(rows))))
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the network has seen enough in the end for its accuracy to tell something."""
+        return self.layer == "end-to-end" and self.size.layer(self.layer).steps is None
+
+    @property
+    def steps(self) -> int:
+        """How many steps the whole run has."""
+        return -(-len(self.rows) // self.case.batch_size) * self.size.epochs
 
     @property
     def device(self) -> torch.device:
@@ -67,6 +85,13 @@ def first_loss(job: Job, network: torch.nn.Module, processor: Any) -> float:
     with torch.inference_mode():
         logits = network(**inputs).logits.float()
     return float(torch.nn.functional.cross_entropy(logits, labels))
+
+
+def stalls(job: Job, seconds: Sequence[float]) -> dict[str, Any]:
+    """For how long the steps stood still for a checkpoint, on the layer on which there are any."""
+    if job.layer != "checkpoint":
+        return {}
+    return {"checkpoints": len(seconds), "checkpoint_stall": float(numpy.median(seconds))}
 
 
 def held_out_accuracy(job: Job, network: torch.nn.Module, processor: Any) -> float | None:

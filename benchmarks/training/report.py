@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from cases import ARMS, Case
+from cases import ARMS, Case, Size
 from records import Measurements
 
 ABSENT = "not yet measured"
@@ -15,6 +15,8 @@ _LAYERS = {
     "end-to-end": "End to end",
     "compute": "Compute only (one batch, cached)",
     "data": "Data only (the loader drained, second epoch)",
+    "checkpoint": "With a checkpoint every ten steps",
+    "learning": "Learning (the clock stands still while accuracy is looked at)",
 }
 _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], float | None], str], ...] = (
     ("examples/s", lambda line: line["samples_per_second"], "{:,.1f}"),
@@ -26,12 +28,24 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], float | None], str], ..
     ("p95 ms", lambda line: 1000 * line["step_p95"], "{:.1f}"),
     ("data wait", lambda line: line["data_wait_share"], "{:.1%}"),
     ("memory GB", lambda line: line["peak_memory"] / 1e9, "{:.2f}"),
+    ("reserved GB", lambda line: _billions(line.get("peak_reserved")), "{:.2f}"),
     ("warm-up s", lambda line: line["warmup_seconds"], "{:.1f}"),
     ("compile s", lambda line: line["compile_seconds"], "{:.0f}"),
     ("recompiles", lambda line: line["recompiles_after_warmup"], "{:.0f}"),
+    ("waits a step", lambda line: line.get("syncs_per_step"), "{:.0f}"),
+    ("stall ms a checkpoint", lambda line: _thousands(line.get("checkpoint_stall")), "{:.0f}"),
+    ("s to the target", lambda line: line.get("seconds_to_target"), "{:.1f}"),
     ("last loss", lambda line: line.get("last_loss"), "{:.3f}"),
     ("held-out accuracy", lambda line: line.get("accuracy"), "{:.4f}"),
 )
+
+
+def _billions(value: float | None) -> float | None:
+    return None if value is None else value / 1e9
+
+
+def _thousands(value: float | None) -> float | None:
+    return None if value is None else value * 1000
 
 
 def write_report(
@@ -76,14 +90,15 @@ def _case(case: Case, size: str, measurements: Measurements, file: Path) -> list
         f"## {case.title}",
         "",
         f"{chosen.examples:,} examples, {chosen.epochs} epochs, batches of {case.batch_size}, "
-        f"{chosen.warmup_steps} steps of warm-up.",
+        f"{chosen.warmup_steps} steps of warm-up.{_amounts(case, chosen)}",
         *(f"`{arm}`: `{options}`." for arm, options in case.arms.items() if options),
         "",
         *_limits(case, measurements),
     ]
     for layer in case.layers:
-        lines += [f"### {_LAYERS[layer]}", "", *_table(case, layer, measurements), ""]
-        lines += _ratios(case, layer, measurements)
+        arms = chosen.layer(layer).arms
+        lines += [f"### {_LAYERS[layer]}", "", *_table(case, layer, arms, measurements), ""]
+        lines += _ratios(case, layer, arms, measurements)
     lines += _against_cache(case, measurements)
     plot = file.with_name(f"{file.stem}-{case.name}.svg")
     if _plot(plot, case, measurements):
@@ -104,8 +119,20 @@ def _limits(case: Case, measurements: Measurements) -> list[str]:
     ]
 
 
-def _table(case: Case, layer: str, measurements: Measurements) -> list[str]:
-    of_arms = {arm: list(_with_share(case, layer, arm, measurements).values()) for arm in ARMS}
+def _amounts(case: Case, size: Size) -> str:
+    """What is measured otherwise on which layer."""
+    parts = [
+        f"{_LAYERS[layer].partition(' (')[0]}: {size.layer(layer).steps} steps"
+        for layer in case.layers
+        if size.layer(layer).steps is not None
+    ]
+    if "learning" in case.layers:
+        parts.append(f"the target is an accuracy of {case.target}")
+    return f" {'; '.join(parts)}." if parts else ""
+
+
+def _table(case: Case, layer: str, arms: Sequence[str], measurements: Measurements) -> list[str]:
+    of_arms = {arm: list(_with_share(case, layer, arm, measurements).values()) for arm in arms}
     kept = [
         (title, value, form)
         for title, value, form in _COLUMNS
@@ -158,19 +185,28 @@ def _with_share(case: Case, layer: str, arm: str, measurements: Measurements) ->
 def pairs(case: str, layer: str, arm: str, measurements: Measurements) -> list[float]:
     """How many times as fast goldloop was, repeat by repeat."""
     own, other = (measurements.of(case, layer, name) for name in ("goldloop", arm))
-    return [
-        own[repeat]["samples_per_second"] / other[repeat]["samples_per_second"]
+    rates = [
+        (_rate(layer, own[repeat]), _rate(layer, other[repeat]))
         for repeat in sorted(own.keys() & other.keys())
     ]
+    return [mine / theirs for mine, theirs in rates if mine is not None and theirs is not None]
 
 
-def _ratios(case: Case, layer: str, measurements: Measurements) -> list[str]:
+def _rate(layer: str, line: Mapping[str, Any]) -> float | None:
+    """How fast an arm was: examples per second, or how soon it had learned; None where it never had."""
+    if layer != "learning":
+        return float(line["samples_per_second"])
+    seconds = line["seconds_to_target"]
+    return None if seconds is None else 1 / seconds
+
+
+def _ratios(case: Case, layer: str, arms: Sequence[str], measurements: Measurements) -> list[str]:
     parts = []
-    for arm in ARMS[:-1]:
+    for arm in (arm for arm in arms if arm != "goldloop"):
         found = pairs(case.name, layer, arm, measurements)
         text = ABSENT if not found else f"**{_cell(list(found), '{:.2f}')}** times ({len(found)} pairs)"
         parts.append(f"{arm} {text}")
-    return [f"goldloop against: {'; '.join(parts)}.", ""]
+    return [f"goldloop against: {'; '.join(parts)}.", ""] if parts else []
 
 
 def _against_cache(case: Case, measurements: Measurements) -> list[str]:

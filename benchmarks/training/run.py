@@ -18,14 +18,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
-from cases import ARMS, LAYERS, Case, load_cases
+from cases import ARMS, LAYERS, Case, Size, load_cases
 from corpora import make
 from cost import flops_per_example
 from records import Measurements, machine
@@ -47,8 +48,7 @@ def main() -> None:
     if arguments.device == "gpu" and not torch.cuda.is_available():
         print("no GPU here: the table says so")
     elif not arguments.report_only:
-        for case in cases:
-            measure(case, size, arguments, measurements)
+        measure(cases, size, arguments, measurements)
     write_report(arguments.out / f"{name}.md", cases, size, measurements, sys.argv[1:])
 
 
@@ -62,6 +62,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS))
     parser.add_argument("--repeats", type=int, help="by default as the case says")
+    parser.add_argument(
+        "--minutes", type=float, help="begin no more after that; the same command goes on another time"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for each process")
     parser.add_argument("--timeout", type=int, default=3600, help="seconds for one measurement")
     parser.add_argument("--report-only", action="store_true", help="write table and plots again")
@@ -73,38 +76,64 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(case: Case, size: str, arguments: argparse.Namespace, measurements: Measurements) -> None:
-    """Measure what is missing of one case."""
-    asked = list(_order(case, size, arguments))
-    missing = [each for each in asked if not measurements.has(**each)]
-    if not missing:
-        return
-    print(f"{case.title}: {len(missing)} of {len(asked)} measurements to make", flush=True)
+def measure(
+    cases: Sequence[Case], size: str, arguments: argparse.Namespace, measurements: Measurements
+) -> None:
+    """Measure what is missing, repeat by repeat: what there is no time for is missing of all cases alike."""
+    began, made = time.monotonic(), {}
+    turns = [list(turn) for turn in _turns(cases, size, arguments)]
+    missing = [[each for each in turn if not measurements.has(**each)] for turn in turns]
+    print(f"{sum(map(len, missing))} of {sum(map(len, turns))} measurements to make", flush=True)
+    for turn in filter(None, missing):
+        minutes = (time.monotonic() - began) / 60
+        if arguments.minutes is not None and minutes >= arguments.minutes:
+            print(f"{minutes:.0f} minutes are over: the same command goes on with what is missing")
+            return
+        case = next(case for case in cases if case.name == turn[0]["case"])
+        if case.name not in made:
+            made[case.name] = _start(case, size, arguments)
+        paths, flops = made[case.name]
+        print(f"{case.title}: {turn[0]['layer']}, repeat {turn[0]['repeat']}", flush=True)
+        for each in turn:
+            found = {**measured(case, size, each, paths, arguments), "flops_per_example": flops}
+            measurements.add(found, **each)
+            print("  ", _line(each, found), flush=True)
+
+
+def _start(case: Case, size: str, arguments: argparse.Namespace) -> tuple[dict[str, Path], float]:
+    """Where a case's examples and weights lie, and what an example costs."""
     chosen = case.sizes[size]
-    facts = [case.model_dump_json(include={"model", "settings", "data", "seed"}), chosen.model_dump_json()]
+    facts = [case.model_dump_json(include={"model", "settings", "data", "seed"}), _made_from(chosen)]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
     work = arguments.work.absolute() / f"{case.name}-{digest}"
     splits = make(case, chosen, work / "corpus", arguments.data)
     start = save_start(case, splits["train"], work / "start")
-    flops = flops_per_example(splits["train"], start)
-    del splits
     paths = {"corpus": work / "corpus", "start": start, "data": arguments.data.absolute()}
-    for each in missing:
-        found = {**measured(case, size, each, paths, arguments), "flops_per_example": flops}
-        measurements.add(found, **each)
-        print("  ", _line(each, found), flush=True)
+    return paths, flops_per_example(splits["train"], start)
 
 
-def _order(case: Case, size: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def _made_from(size: Size) -> str:
+    return size.model_dump_json(include={"examples", "files", "held_out"})
+
+
+def _turns(
+    cases: Sequence[Case], size: str, arguments: argparse.Namespace
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """One after another: all arms of a layer of a case, forth or back."""
+    most = max(case.sizes[size].layer(layer).repeats or 1 for case in cases for layer in case.layers)
+    for repeat in range(arguments.repeats or most):
+        for case in cases:
+            for layer in case.layers:
+                chosen = case.sizes[size].layer(layer)
+                if layer in arguments.layers and repeat < (arguments.repeats or chosen.repeats or 1):
+                    yield _order(case, layer, [arm for arm in arguments.arms if arm in chosen.arms], repeat)
+
+
+def _order(case: Case, layer: str, arms: Sequence[str], repeat: int) -> Iterator[dict[str, Any]]:
     """Forth and back: what slows the machine down for a while slows every arm down alike."""
-    repeats = arguments.repeats or case.sizes[size].repeats
-    for layer in case.layers:
-        if layer not in arguments.layers:
-            continue
-        for repeat in range(repeats):
-            arms = [*(["limits"] if layer != "data" else []), *arguments.arms]
-            for arm in arms if repeat % 2 == 0 else reversed(arms):
-                yield {"case": case.name, "layer": layer, "arm": arm, "repeat": repeat}
+    asked = [*(["limits"] if layer in ("end-to-end", "compute") else []), *arms]
+    for arm in asked if repeat % 2 == 0 else reversed(asked):
+        yield {"case": case.name, "layer": layer, "arm": arm, "repeat": repeat}
 
 
 def measured(
@@ -153,8 +182,11 @@ def _line(each: dict[str, Any], found: dict[str, Any]) -> str:
     if each["arm"] == "limits":
         return f"{what} {found['fp32'] / 1e9:.0f} GFLOP/s fp32, {found['bf16'] / 1e9:.0f} bf16"
     accuracy = found.get("accuracy")
-    return f"{what} {found['samples_per_second']:.1f} examples/s" + (
-        f", accuracy {accuracy:.4f}" if accuracy is not None else ""
+    stall = found.get("checkpoint_stall")
+    return (
+        f"{what} {found['samples_per_second']:.1f} examples/s"
+        + (f", accuracy {accuracy:.4f}" if accuracy is not None else "")
+        + (f", {1000 * stall:.0f} ms a checkpoint" if stall is not None else "")
     )
 
 

@@ -6,17 +6,21 @@ compute layer the first batch is given again and again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from job import Job, first_loss
+from job import Job, first_loss, stalls
+from learning import Learning
 from starting import task_of
 from window import Window
 
 from goldloop.inference import Predictor
 from goldloop.training import run
+from goldloop.training.checkpoint import Checkpoints, Standing
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit
 from goldloop.training.engine import Engine, Step
@@ -47,10 +51,12 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     start = Predictor.load(job.start, "cpu").model
     before = first_loss(job, start.network, _processor(job, start))
     losses: list[float] = []
-    watched = _watched(window)
+    watched = _watched(job, start.processor, window)
+    saving: list[float] = []
     if job.layer == "compute":
         PreparedSplit.batch = _first_batch(PreparedSplit.batch)  # type: ignore[method-assign]
     run.Engine = watched  # type: ignore[attr-defined]
+    run.Checkpoints = _timed(saving)  # type: ignore[attr-defined]
     done = run.train(
         task,
         config_of(job),
@@ -59,31 +65,53 @@ def train(job: Job, window: Window) -> dict[str, Any]:
         job.work / "cache",
         {},
         lambda event: losses.append(event.loss) if isinstance(event, run.StepLogged) else None,
-        checkpoint_seconds=_NEVER,
+        checkpoint_seconds=0.0 if job.layer == "checkpoint" else _NEVER,
     )
+    speed = done.throughput
     return {
         "precision": watched.precision,
         "first_loss": before,
         "last_loss": losses[-1],
-        "accuracy": _accuracy(job, done) if job.layer == "end-to-end" else None,
+        "accuracy": _accuracy(job, done) if job.is_scored else None,
+        "compile_seconds": 0.0 if speed is None else speed.compile_seconds or 0.0,
+        "syncs_per_step": None if speed is None else speed.syncs_per_step,
+        **watched.learning,
+        **stalls(job, saving),
     }
 
 
-def _watched(window: Window) -> Any:
+def _timed(saving: list[float]) -> Any:
+    class Timed(Checkpoints):
+        """The checkpoints, and for how long the steps stand still for each."""
+
+        def save(self, standing: Standing, lines: Path) -> None:
+            began = time.perf_counter()
+            super().save(standing, lines)
+            saving.append(time.perf_counter() - began)
+
+    return Timed
+
+
+def _watched(job: Job, processor: Any, window: Window) -> Any:
     class Watched(Engine):
         """The engine, its steps counted."""
 
         precision = ""
+        learning: ClassVar[dict[str, Any]] = {}
 
         def steps(self) -> Generator[Step, None, None]:
             type(self).precision = {"no": "fp32"}.get(
                 self.accelerator.mixed_precision, self.accelerator.mixed_precision
             )
+            network = self.accelerator.unwrap_model(self.network)
+            learning = Learning(job, network, processor, window)
             window.begin()
             for step in super().steps():
                 yield step
                 window.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
+                learning.step()
             window.end()
+            type(self).learning.update(learning.found())
 
     return Watched
 
@@ -138,6 +166,4 @@ def _accuracy(job: Job, done: run.Run) -> float | None:
 
 
 def _bytes(path: str) -> bytes:
-    from pathlib import Path
-
     return Path(path).read_bytes()

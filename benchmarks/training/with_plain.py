@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from job import Job, as_loaded, first_loss, held_out_accuracy
+from job import SAVE_EVERY, Job, as_loaded, first_loss, held_out_accuracy, stalls
+from learning import Learning
 from window import Window
 
 _POOL = 50
@@ -159,8 +160,9 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     low = bool(job.options.get("bf16", device.type == "cuda"))
     batches = _batches(job, loader, device)
     network.train()
+    learning, saving = Learning(job, network, processor, window), []
     window.begin()
-    for _ in range(total):
+    for step in range(1, total + 1):
         began = time.perf_counter()
         inputs = next(batches)
         wait = time.perf_counter() - began
@@ -172,12 +174,20 @@ def train(job: Job, window: Window) -> dict[str, Any]:
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
         count(window, inputs, wait)
+        learning.step()
+        if job.layer == "checkpoint" and step % SAVE_EVERY == 0:
+            began = time.perf_counter()
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state, job.work / "checkpoint.pt")
+            saving.append(time.perf_counter() - began)
     window.end()
     return {
         "precision": "bf16" if low else "fp32",
         "first_loss": before,
         "last_loss": float(loss),
-        "accuracy": held_out_accuracy(job, network, processor) if job.layer == "end-to-end" else None,
+        "accuracy": held_out_accuracy(job, network, processor) if job.is_scored else None,
+        **learning.found(),
+        **stalls(job, saving),
     }
 
 

@@ -2,7 +2,7 @@
 
 The documentation's way: a tokenising `map` and `DataCollatorWithPadding`; for images `datasets` with
 `with_transform` and torchvision's v2. Only what all arms share is set: batch size, epochs, learning rate,
-decay, seed; and nothing is saved or reported, as no arm does while it is timed.
+decay, seed; and nothing is saved, but on the layer that measures it, or reported while it is timed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 import transformers
-from job import Job, as_loaded, first_loss, held_out_accuracy
+from job import SAVE_EVERY, Job, as_loaded, first_loss, held_out_accuracy, stalls
+from learning import Learning
 from window import Window
 from with_plain import count, drained, pixels_of
 
@@ -27,13 +28,25 @@ TUNED: dict[str, Any] = {
 }
 """What is set in the tuned arm, before the options of the case."""
 
+_SAVING: dict[str, Any] = {"save_strategy": "steps", "save_steps": SAVE_EVERY, "save_total_limit": 1}
+
 
 class _Timed(transformers.Trainer):
     """The Trainer, its steps counted and its waits for data timed; nothing that it does is changed."""
 
     window: Window
+    learning: Learning
     _wait = 0.0
     repeats_first_batch = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.saving: list[float] = []
+
+    def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
+        began = time.perf_counter()
+        super()._save_checkpoint(*arguments, **named)
+        self.saving.append(time.perf_counter() - began)
 
     def get_batch_samples(self, iterator: Any, *arguments: Any, **named: Any) -> Any:
         began = time.perf_counter()
@@ -75,6 +88,7 @@ class _Clock(transformers.TrainerCallback):
 
     def on_step_end(self, *arguments: Any, **named: Any) -> None:
         count(self._trainer.window, self._trainer._inputs, self._trainer._wait)
+        self._trainer.learning.step()
 
     def on_train_end(self, *arguments: Any, **named: Any) -> None:
         self._trainer.window.end()
@@ -91,8 +105,8 @@ def trainer_of(job: Job, network: Any, processor: Any) -> _Timed:
         learning_rate=job.case.learning_rate,
         weight_decay=job.case.weight_decay,
         seed=job.case.seed,
-        save_strategy="no",
         report_to="none",
+        **(_SAVING if job.layer == "checkpoint" else {"save_strategy": "no"}),
         **({} if job.is_text else {"remove_unused_columns": False}),
         **options,
     )
@@ -141,11 +155,14 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     before = first_loss(job, network, processor)
     trainer = trainer_of(job, network, processor)
     trainer.window = window
+    trainer.learning = Learning(job, network, processor, window)
     trainer.add_callback(_Clock(trainer))
     result = trainer.train()
     return {
         "precision": "bf16" if trainer.args.bf16 else "fp32",
         "first_loss": before,
         "last_loss": float(result.training_loss),
-        "accuracy": held_out_accuracy(job, network, processor) if job.layer == "end-to-end" else None,
+        "accuracy": held_out_accuracy(job, network, processor) if job.is_scored else None,
+        **trainer.learning.found(),
+        **stalls(job, trainer.saving),
     }

@@ -30,9 +30,18 @@ TEXT = {
     "settings": {"max_length": 64},
     "data": {"source": "banking77"},
     "batch_size": 16,
-    "layers": ["end-to-end", "data"],
+    "layers": ["end-to-end", "data", "checkpoint", "learning"],
+    "target": 0.0,
+    "looks": 2,
     "sizes": {
-        "small": {"examples": EXAMPLES, "held_out": 32, "epochs": EPOCHS, "warmup_steps": 1, "repeats": 1}
+        "small": {
+            "examples": 2 * EXAMPLES,
+            "held_out": 32,
+            "epochs": EPOCHS,
+            "warmup_steps": 1,
+            "repeats": 1,
+            "of": {"end-to-end": {"steps": EXAMPLES // 16}},
+        }
     },
     "arms": {"trainer-tuned": {"train_sampling_strategy": "group_by_length"}},
 }
@@ -98,13 +107,24 @@ def test_all_arms_train_on_the_same_texts_from_the_same_weights(tmp_path: Path) 
     losses = [line["first_loss"] for line in whole.values()]
     assert losses == pytest.approx([losses[0]] * len(ARMS), abs=1e-5)
     assert {line["examples_in_all"] for line in whole.values()} == {EXAMPLES * EPOCHS}
-    assert all(0 <= float(str(line["accuracy"])) <= 1 for line in whole.values())
+    assert whole["goldloop"]["syncs_per_step"] == 0
+    assert {line["recompiles_after_warmup"] for line in whole.values()} == {0}
+
+    saved = of(lines, "checkpoint")
+    assert {line["checkpoints"] for line in saved.values()} <= {1, 2}
+    assert all(float(str(line["checkpoint_stall"])) > 0 for line in saved.values())
+    for line in of(lines, "learning").values():
+        assert line["examples_in_all"] == 2 * EXAMPLES * EPOCHS
+        assert 0 <= float(str(line["accuracy"])) <= 1
+        (first, _), (last, _) = line["seen"]
+        assert line["seconds_to_target"] == first < last
 
     share = {arm: float(str(line["useful_token_share"])) for arm, line in of(lines, "data").items()}
     assert share["trainer-defaults"] < share["trainer-tuned"] < 1.0 + 1e-9
     assert share["trainer-defaults"] < share["goldloop"] < 1.0 + 1e-9
 
-    assert all(f"| {arm} | 1 |" in table for arm in ARMS)
+    assert all(table.count(f"| {arm} | 1 |") == 4 for arm in ARMS)
+    assert "End to end: 6 steps; the target is an accuracy of 0.0." in table
     assert "not yet measured" not in table
     assert (tmp_path / "results" / "2000-01-01-cpu-small-tiny.svg").is_file()
 
@@ -125,6 +145,17 @@ def test_images_reach_goldloop_as_whole_uint8_batches_and_the_others_as_floats(t
     assert {line["examples"] for line in drained.values()} == {EXAMPLES}
     losses = [line["first_loss"] for line in of(lines, "end-to-end").values()]
     assert losses == pytest.approx([losses[0]] * len(ARMS), abs=1e-5)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not beside the repository")
+def test_when_its_minutes_are_over_it_ends_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "cases" / "cpu").mkdir(parents=True)
+    (tmp_path / "cases" / "cpu" / "tiny.yaml").write_text(yaml.safe_dump(TEXT), encoding="utf-8")
+    done = run(tmp_path, "cpu", "--minutes", "0", "--data", str(DATA))
+    assert done.returncode == 0, done.stderr
+    assert "17 of 17 measurements to make" in done.stdout
+    assert "minutes are over" in done.stdout
+    assert not (tmp_path / "results" / "2000-01-01-cpu-small.jsonl").exists()
 
 
 def test_without_a_gpu_its_table_says_that_nothing_has_been_measured(tmp_path: Path) -> None:

@@ -129,9 +129,22 @@ def tokens_shown(tokens: NDArray[numpy.int64], model: Model) -> NDArray[numpy.in
     return shown
 
 
+def windows_shown(tokens: NDArray[numpy.int64], model: Model) -> NDArray[numpy.int64]:
+    """How many windows texts of so many tokens have, `(N,)`."""
+    import numpy
+
+    room = _room(model)
+    return numpy.array([len(windows_of(int(count), room)) for count in tokens], dtype=numpy.int64)
+
+
+def window_ends(model: Model) -> int:
+    """How many special tokens each window has."""
+    return sum(map(len, _ends(model.processor)))
+
+
 def _room(model: Model) -> int:
     """How many tokens of a text a window has room for."""
-    return int(model.settings["max_length"]) - sum(map(len, _ends(model.processor)))
+    return int(model.settings["max_length"]) - window_ends(model)
 
 
 def batch_of(rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:

@@ -366,6 +366,18 @@ class Task(Plugin, Generic[T]):
         """
         return "only texts have padding"
 
+    def packed_lengths(
+        self, model: Model, lengths: Callable[[str], NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What each row of a text takes of a packed batch: how many tokens, and how many segments.
+
+        Args:
+            model: whose batches they are.
+            lengths: of all rows, that of the array of a name.
+        """
+        tokens = lengths("input_ids")
+        return tokens, tokens * 0 + 1
+
     def training_inputs(self, batch: Batch) -> dict[str, Any]:
         """The network's keyword arguments in training; networks that compute their own loss get targets."""
         return batch.inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from goldloop.tasks.base import Batch, Example, Model
 
 if TYPE_CHECKING:
     import datasets
+    from numpy.typing import NDArray
 
 _EXAMPLES = (
     ("The parcel came two days late and the box was torn.", "Late, torn parcel"),
@@ -112,6 +113,13 @@ class TextGeneration(FreeTextTask):
     def pack(self, model: Model) -> str | None:
         """For a decoder alone in training, where it reads prompt and answer as one."""
         return pack_network(model, "token")
+
+    @override
+    def packed_lengths(
+        self, model: Model, lengths: Callable[[str], NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        tokens = lengths("input_ids") + lengths("labels")
+        return tokens, tokens * 0 + 1
 
     @override
     def batch(self, rows: Sequence[Mapping[str, Any]], model: Model) -> Batch:

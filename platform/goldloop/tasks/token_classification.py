@@ -30,6 +30,8 @@ from goldloop.tasks._token_models import (
     tokenize,
     tokens_shown,
     torn,
+    window_ends,
+    windows_shown,
 )
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, Example, LossOptions, Model, PlaceAnswers
 
@@ -315,6 +317,14 @@ class TokenClassification(ClassesTask[list[Span]]):
                 )
             )
         return answers
+
+    @override
+    def packed_lengths(
+        self, model: Model, lengths: Callable[[str], NDArray[Any]]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        tokens = lengths("input_ids")
+        windows = windows_shown(tokens, model)
+        return tokens_shown(tokens, model) + windows * window_ends(model), windows
 
     @override
     def outputs(self, model: Model, batch: Batch) -> Any:

@@ -158,7 +158,9 @@ class TrainingConfig(BaseModel):
     lora: Lora | None = None
     packing: bool | Literal["auto"] = "auto"
     """Texts of a batch one behind the other without padding; `auto`: where the network gives the same."""
-
+    compile: bool | Literal["auto", "regional"] = "auto"
+    """By torch.compile, before the first step; `regional`: the repeated layers alone, in a fraction of the
+    time; `auto`: where the run is long enough on a GPU to gain more than compiling costs."""
     gradient_checkpointing: bool = False
     """Compute parts of the forward pass twice, to save memory."""
 
@@ -167,6 +169,16 @@ class TrainingConfig(BaseModel):
         for name, known in (("betas", _ADAM_FAMILY), ("momentum", _WITH_MOMENTUM)):
             if getattr(self, name) is not None and self.optimizer not in known:
                 raise ValueError(f"optimizer {self.optimizer} has no {name}; {', '.join(known)} have")
+        return self
+
+    @model_validator(mode="after")
+    def _stays_as_compiled(self) -> TrainingConfig:
+        thaws = self.freeze is not None and self.freeze.thaw_every is not None
+        if thaws and self.compile in (True, "regional"):
+            raise ValueError(
+                "a network whose layers thaw (`freeze.thaw_every`) is another one each time: "
+                "use `compile: auto` or false"
+            )
         return self
 
     @model_validator(mode="after")

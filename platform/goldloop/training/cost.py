@@ -20,7 +20,9 @@ from torch.utils.flop_counter import flop_registry
 from goldloop.training.snapshot import undisturbed
 
 if TYPE_CHECKING:
-    from goldloop.tasks.base import Batch
+    from numpy.typing import NDArray
+
+    from goldloop.tasks.base import Batch, Model
     from goldloop.training.engine import Engine
 
 # By name, as a build of PyTorch may lack one of them.
@@ -73,10 +75,22 @@ def training_cost(engine: Engine) -> Cost:
     batch = _batch(engine, [middle])
     linear, between = _counted(engine, batch)
     width = batch.padded_tokens / len(batch.inputs["input_ids"])
-    settings = engine.model.settings
-    longest = settings["max_length"] + settings.get("max_new_tokens", 0)
-    seen = (tokens * numpy.minimum(tokens, longest)).sum() / max(tokens.sum(), 1)
-    return Cost(per_token=linear / batch.padded_tokens + between / batch.padded_tokens / width * float(seen))
+    seen = _seen(engine.model, tokens)
+    return Cost(per_token=(linear + between * seen / width) / batch.padded_tokens)
+
+
+def _seen(model: Model, tokens: NDArray[Any]) -> float:
+    """How many tokens of its text one sees: the mean over all tokens of texts, and over layers."""
+    longest = model.settings["max_length"] + model.settings.get("max_new_tokens", 0)
+    config: Any = getattr(model.network, "config", None)
+    # Some layers, or all, see near tokens only: so many to both sides together, or so many before.
+    local, before = (getattr(config, name, None) for name in ("local_attention", "sliding_window"))
+    window = local + 1 if local else before
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    near = kinds.count("sliding_attention") / len(kinds) if window else 0.0
+    widths = [(1 - near, longest), (near, min(longest, window or longest))]
+    seen = sum(share * (tokens * numpy.minimum(tokens, most)).sum() for share, most in widths)
+    return float(seen / max(tokens.sum(), 1))
 
 
 def _batch(engine: Engine, positions: list[int]) -> Batch:

@@ -123,6 +123,17 @@ class PreparedSplit:
         """Tokens of each text, int64 `(N,)`; None for images."""
         return self._per_row("input_ids", lambda column: column.lengths)
 
+    def lengths(self, name: str) -> NDArray[Any]:
+        """First dimension of each row's array of a name, int64 `(N,)`.
+
+        Raises:
+            KeyError: some rows have none.
+        """
+        found = self._per_row(name, lambda column: column.lengths)
+        if found is None:
+            raise KeyError(name)
+        return found
+
     @property
     def truncated(self) -> int:
         """How many texts were cut to fit the model."""

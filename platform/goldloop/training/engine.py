@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from goldloop.tasks._augmentation import AugmentationOptions
 from goldloop.tasks.base import Batch, LossOptions, Model, Task
 from goldloop.training.averaging import Average
+from goldloop.training.compiling import Compilation
 from goldloop.training.config import FALLBACK, TrainingConfig
 from goldloop.training.data import PreparedSplit
 from goldloop.training.freezing import Freezing, LayerLearning, how_layers_learn
@@ -31,12 +32,15 @@ from goldloop.training.prefetch import gather_threads, prefetched
 from goldloop.training.profiler import Mark, unmarked
 from goldloop.training.schedules import learning_rate_share
 from goldloop.training.syncs import Syncs, counted
+from goldloop.training.vocabulary import Vocabulary, compacted
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _WATCHED = 2
 """The step of a session, from 0, whose waits for the device are counted: nothing is set up in it any more."""
+
+_UNCOUNTED: AbstractContextManager[None] = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +113,15 @@ class Engine:
             model.network.to(memory_format=torch.channels_last)
         if config.gradient_checkpointing:
             recompute(model.network)
+        self.vocabulary = self._compacted()
         optimizer = make_optimizer(model.network, config, self.learning_rate)
         self.freezing = Freezing(model.network, config.freeze, self.steps_per_epoch)
         self.network, self.optimizer = accelerator.prepare(model.network, optimizer)
         self.average = None
         if config.ema is not None:
             self.average = Average(self._learning(), self.network.buffers(), config.ema)
+        self.forward: Callable[..., Any] = self.network
+        self.compilation = Compilation(self)
         self.syncs: Syncs | None = None
         self.generator = torch.Generator(device=accelerator.device)
         self.generator.manual_seed(config.seed * 1_000 + accelerator.process_index)
@@ -124,6 +131,12 @@ class Engine:
     def accumulation(self) -> int:
         """In how many parts each batch is worked on."""
         return self.room.parts
+
+    @property
+    def parts(self) -> int:
+        """In how many parts each batch is worked on, over all processes."""
+        processes: int = self.accelerator.num_processes
+        return self.room.parts * processes
 
     def position(self) -> dict[str, int]:
         """Where the engine stands beside its tensors: what `resume` takes."""
@@ -148,6 +161,14 @@ class Engine:
     def _learning(self) -> list[torch.nn.Parameter]:
         """What learns, now or later."""
         return [each for group in self.optimizer.param_groups for each in group["params"]]
+
+    def _compacted(self) -> Vocabulary | None:
+        """The embeddings of which some rows learn; None where all do, or must do."""
+        whole = self.config.ema is not None or self.config.freeze is not None
+        if whole or getattr(self.accelerator.state, "fsdp_plugin", None) is not None:
+            return None
+        self.model.network.to(self.accelerator.device)
+        return compacted(self.model, self.data)
 
     def scored_weights(self) -> AbstractContextManager[None]:
         """Within it, the network has the weights that are scored and kept."""
@@ -179,7 +200,7 @@ class Engine:
                 with self.mark("wait"):
                     parts = next(batches)
                 wait = time.perf_counter() - start
-                with self._counted() if self.done == watched else nullcontext():
+                with self._counted() if self.done == watched else _UNCOUNTED:
                     step = self._step(parts, rate_at(self.done), wait)
                 if step is not None:
                     yield step
@@ -194,8 +215,12 @@ class Engine:
         return self.learning_rate * learning_rate_share(done, self.total, self.config)
 
     def _counted(self) -> AbstractContextManager[None]:
+        device = self.accelerator.device
+        if device.type == "cpu" and self.compilation.scope is not None:
+            # To look at single operations would be to do without what was compiled of them.
+            return _UNCOUNTED
         self.syncs = Syncs()
-        return counted(self.syncs, self.accelerator.device)
+        return counted(self.syncs, device)
 
     def _step(self, parts: list[_Part], rate: float, wait: float) -> Step | None:
         """One step; None if it did not fit into memory, and nothing has happened."""
@@ -259,7 +284,8 @@ class Engine:
                     if self._channels_last:
                         batch = batch.map(_channels_last)
                 with self.mark("forward"):
-                    outputs = network(**self.task.training_inputs(batch))
+                    forward = network if alone else self.forward
+                    outputs = forward(**self.task.training_inputs(batch))
                 with self.mark("loss"):
                     loss = self.task.loss(outputs, batch, self.loss_options)
                 share = loss * part.share
@@ -276,6 +302,14 @@ class Engine:
             self.network = DistributedDataParallel(
                 wrapped.module, device_ids=wrapped.device_ids, output_device=wrapped.output_device
             )
+            self.forward = self.network
+
+    def rehearse(self, positions: list[int]) -> None:
+        """Pass these examples forward and back as a part of a step, without any weight."""
+        self.network.train()
+        load = load_of(self.data.tokens, [numpy.asarray(positions)], packed=self.model.packed)
+        part = _Part(self.data.batch(positions), len(positions), 0.0, (), load)
+        self._backward([part], alone=False)
 
     def _prefetched(self, end: int, first_epoch: int) -> Generator[list[_Part], None, None]:
         """The parts of the batches from the next step on."""
@@ -296,7 +330,7 @@ class Engine:
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         keys = tuple(self.data.keys[position] for position in positions)
         whole = self._weight(positions)
-        slices = numpy.array_split(numpy.asarray(positions), self.accumulation * processes)
+        slices = numpy.array_split(numpy.asarray(positions), self.parts)
         load = load_of(self.data.tokens, slices, packed=self.model.packed)
         parts = []
         for start in range(0, len(slices), processes):

@@ -207,18 +207,9 @@ def _profile(
         device=device.type,
         device_busy=_busy(recorded) if device.type == "cuda" else None,
         precision=engine.accelerator.mixed_precision,
-        compiled=_is_compiled(engine.network),
+        compiled=engine.compilation.scope is not None,
         useful_token_share=sum(step.tokens for step in seen) / padded if padded else None,
         operators=_operators(recorded, device, traced_steps),
-    )
-
-
-def _is_compiled(network: torch.nn.Module) -> bool:
-    """Whether any of it is: as a whole, or region by region."""
-    kind = torch._dynamo.OptimizedModule if hasattr(torch, "_dynamo") else ()
-    return any(
-        isinstance(module, kind) or getattr(module, "_compiled_call_impl", None) is not None
-        for module in network.modules()
     )
 
 

@@ -38,8 +38,8 @@ class Run:
         epochs: how many were begun.
         steps: how many were done.
         spent: seconds of the last session in which no step was done, by what they were spent on:
-            `preparation`, `evaluation`, `checkpoints` (to copy them, or wait for the disk; they are written
-            meanwhile); and as a `whole`.
+            `preparation`, `compile`, `evaluation`, `checkpoints` (to copy them, or to wait for the disk; they
+            are written while steps are done); and as a `whole`.
     """
 
     id: str

@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from goldloop.inference import save_model
 from goldloop.progress import Progress, Silent
 from goldloop.tasks._losses import class_weights
 from goldloop.tasks.base import Model, Task
+from goldloop.training.break_even import CompilePlan
 from goldloop.training.checkpoint import Checkpoints
 from goldloop.training.config import TrainingConfig
 from goldloop.training.data import PreparedSplit, rows_digest, undecoded
@@ -121,7 +122,8 @@ def train(
         data = PreparedSplit.prepare(task, model, rows, cache, shown)
         validation = None
         if held_out is not None:
-            prepared = PreparedSplit.prepare(task, model, held_out, cache, shown)
+            # A model of its own, as what is trained on may come to be laid out to one shape.
+            prepared = PreparedSplit.prepare(task, replace(model), held_out, cache, shown)
             validation = Validation(task, prepared, targets_of(task, held_out))
     for text in [*_notes(task, rows, data, model, validation), *packing]:
         tell(Note(text))
@@ -137,7 +139,8 @@ def train(
         tell(Note(found.note()))
     profiler = Profiler(folder, lambda text: tell(Note(text))) if profile else None
     metrics = folder / "metrics.jsonl"
-    session = Session(engine, checkpoints, standing, validation, metrics, tell, started, profiler)
+    plan = CompilePlan(engine, cache / "compiled")
+    session = Session(engine, checkpoints, standing, validation, metrics, tell, started, plan, profiler)
     session.go(checkpoint_seconds)
     return _finish(session, folder, identity, facts, notes, found)
 
@@ -153,6 +156,8 @@ def _finish(
     engine, standing = session.engine, session.standing
     accelerator = engine.accelerator
     weights = session.checkpoints.best_weights(standing)
+    if engine.vocabulary is not None:
+        weights = engine.vocabulary.whole(weights)
 
     def totals(values: Any) -> Any:
         # In float32, the widest that every device has; counts stay exact to 16 million per process.

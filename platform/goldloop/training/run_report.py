@@ -244,7 +244,7 @@ def portions(run: Mapping[str, Any]) -> list[Portion]:
     """Where the time of a run's last session went; empty where it was not written down.
 
     Args:
-        run: figures as in `run.json`; `spent` has the seconds of `preparation`, `evaluation`,
+        run: figures as in `run.json`; `spent` has the seconds of `preparation`, `compile`, `evaluation`,
             `checkpoints` and of the session as a `whole`.
     """
     spent = dict(run.get("spent") or {})
@@ -253,10 +253,8 @@ def portions(run: Mapping[str, Any]) -> list[Portion]:
         return []
     whole = spent.pop("whole")
     training = speed["seconds"] + speed["warmup_seconds"]
-    spent["compile"] = speed.get("compile_seconds") or 0.0
     spent["wait"] = speed["data_wait_share"] * speed["seconds"]
-    # What compiles does so within the first steps.
-    spent["compute"] = max(training - spent["wait"] - spent["compile"], 0.0)
+    spent["compute"] = max(training - spent["wait"], 0.0)
     spent["rest"] = max(whole - sum(spent.values()), 0.0)
     whole = sum(spent.values())
     return [

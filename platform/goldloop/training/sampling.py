@@ -59,18 +59,25 @@ def dealt(count: int, batch_size: int, seed: int, epoch: int, tokens: NDArray[An
 
 
 def packed_shape(
-    epochs: Iterable[Sequence[Sequence[int]]], tokens: NDArray[Any], parts: int = 1
+    epochs: Iterable[Sequence[Sequence[int]]],
+    tokens: NDArray[Any],
+    parts: int = 1,
+    segments: NDArray[Any] | None = None,
 ) -> tuple[int, int]:
-    """Tokens, a multiple of 64, and texts of the largest part of any batch: for `Model.packed_shape`.
+    """Tokens, a multiple of 64, and segments of the largest part of any batch: for `Model.packed_shape`.
 
     Args:
         epochs: the batches of each epoch.
         tokens: of each text as the network reads it, special tokens included.
         parts: how many parts each batch is split into.
+        segments: how many each text is; None: one.
     """
-    own = [part for batches in epochs for batch in batches for part in numpy.array_split(batch, parts)]
-    widest = max((int(tokens[part].sum()) for part in own if len(part)), default=0)
-    return -(-widest // _WIDTHS) * _WIDTHS, max(map(len, own), default=0)
+    widest = most = 0
+    for batch in (batch for batches in epochs for batch in batches):
+        for part in numpy.array_split(numpy.asarray(batch, dtype=numpy.int64), parts):
+            widest = max(widest, int(tokens[part].sum()))
+            most = max(most, len(part) if segments is None else int(segments[part].sum()))
+    return -(-widest // _WIDTHS) * _WIDTHS, most
 
 
 def _apart(count: int) -> list[int]:

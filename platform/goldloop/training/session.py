@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from goldloop.errors import Diverged
+from goldloop.training.allocation import large_blocks_kept
+from goldloop.training.break_even import CompilePlan
 from goldloop.training.ceiling import ceiling
 from goldloop.training.checkpoint import Checkpoints, Standing
 from goldloop.training.cost import training_cost
@@ -21,6 +23,8 @@ from goldloop.training.events import Evaluated, Event, Note, StepLogged
 from goldloop.training.profiler import Profiler
 from goldloop.training.throughput import Meter, Throughput, Totals
 from goldloop.training.validation import Validation
+
+T = TypeVar("T")
 
 LOG_EVERY = 10
 """Steps between two readings of the loss; the only ones at which the host waits for the device."""
@@ -39,6 +43,7 @@ class Session:
         metrics_file: one line per reading of the loss and per evaluation.
         tell: hears every event.
         started: when this session began, by `time.perf_counter`.
+        plan: when the network is compiled.
         profiler: looks at some of the steps, if they are to be profiled.
     """
 
@@ -51,6 +56,7 @@ class Session:
         metrics_file: Path,
         tell: Callable[[Event], None],
         started: float,
+        plan: CompilePlan,
         profiler: Profiler | None = None,
     ) -> None:
         self.engine = engine
@@ -65,8 +71,10 @@ class Session:
         self._pending: list[Step] = []
         self._parts = engine.accumulation
         self._read_at = 0.0
+        self._plan = plan
         self._profiler = profiler
-        self._spent = {"preparation": time.perf_counter() - started, "evaluation": 0.0, "checkpoints": 0.0}
+        self._spent = dict.fromkeys(("compile", "evaluation", "checkpoints"), 0.0)
+        self._spent["preparation"] = time.perf_counter() - started
 
     @property
     def seconds(self) -> float:
@@ -87,10 +95,15 @@ class Session:
 
     def _with_mechanisms(self, speed: Throughput | None) -> Throughput | None:
         """With what the engine counts beside the clock."""
-        syncs = self.engine.syncs
-        if speed is None or syncs is None:
-            return speed
-        return replace(speed, syncs_per_step=float(syncs.total()))
+        if speed is None:
+            return None
+        compilation, syncs = self.engine.compilation, self.engine.syncs
+        return replace(
+            speed,
+            compile_seconds=compilation.seconds,
+            recompiles=compilation.recompiles,
+            syncs_per_step=None if syncs is None else float(syncs.total()),
+        )
 
     def _stopped_early(self) -> bool:
         stopping = self.engine.config.early_stopping
@@ -108,7 +121,10 @@ class Session:
         """
         if self._stopped_early():
             return
-        with closing(self.checkpoints):
+        with self._spending("compile"):
+            self._plan.begin()
+        on_cpu = self.engine.accelerator.device.type == "cpu"
+        with closing(self.checkpoints), large_blocks_kept() if on_cpu else nullcontext():
             self._go(checkpoint_seconds)
             with self._spending("checkpoints"):
                 self.checkpoints.settle()
@@ -126,7 +142,8 @@ class Session:
                 pause = self._pauses_at(step.number)
                 if not pause and step.number % LOG_EVERY:
                     continue
-                self._read_losses()
+                speed = self._read_losses()
+                self._consider_compiling(speed, step)
                 late = self._agreed(time.perf_counter() - saved >= checkpoint_seconds)
                 if pause or late:
                     self._meter.pause()
@@ -146,6 +163,20 @@ class Session:
             self._parts = parts
             self._tell(Note(f"memory did not suffice: each batch is worked on in {parts} parts from now on"))
 
+    def _consider_compiling(self, speed: Throughput | None, step: Step) -> None:
+        """Does it pay by now? All processes must do the same at the same step."""
+        if not self._plan.advises:
+            return
+        left = self.engine.total - step.number
+        advice = self._agreed("stay" if speed is None else self._plan.advice(speed.step_p50, left))
+        self._meter.pause()
+        with self._spending("compile"):
+            said = self._plan.follow(advice)
+        if said is not None:
+            self._tell(Note(said))
+        self._read_at = time.perf_counter()
+        self._meter.resume()
+
     @contextmanager
     def _spending(self, what: str) -> Iterator[None]:
         began = time.perf_counter()
@@ -157,7 +188,7 @@ class Session:
         every = self.engine.config.evaluate_every or self.engine.steps_per_epoch
         return number % every == 0 or number == self.engine.total
 
-    def _read_losses(self) -> None:
+    def _read_losses(self) -> Throughput | None:
         """Read what the device has found since the last time: here alone the host waits for it."""
         steps, self._pending = self._pending, []
         found = torch.stack(
@@ -185,6 +216,7 @@ class Session:
         self._read_at = now
         self._lines.add(asdict(event))
         self._tell(event)
+        return event.speed
 
     def _evaluate(self, validation: Validation, step: Step) -> None:
         with self.engine.scored_weights():
@@ -211,13 +243,14 @@ class Session:
         self.standing.logged = self._lines.written
         self.checkpoints.save(self.standing, self._lines.path)
 
-    def _agreed(self, wish: bool) -> bool:
-        """The main process's answer: all must save at the same step."""
+    def _agreed(self, wish: T) -> T:
+        """The main process's answer: all must do the same at the same step."""
         if self.engine.accelerator.num_processes == 1:
             return wish
         from accelerate.utils import broadcast_object_list
 
-        return bool(broadcast_object_list([wish])[0])
+        answer: T = broadcast_object_list([wish])[0]
+        return answer
 
 
 class _Lines:

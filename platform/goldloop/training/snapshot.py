@@ -155,8 +155,7 @@ def _weights(engine: Engine) -> dict[str, torch.Tensor]:
     from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
     state: Any = get_model_state_dict(engine.network, options=_whole(engine))
-    found: dict[str, torch.Tensor] = state
-    return found
+    return dict(state)
 
 
 def _moments(engine: Engine) -> dict[str, Any]:

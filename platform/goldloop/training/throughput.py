@@ -30,7 +30,7 @@ Totals = Callable[[Sequence[float]], Sequence[float]]
 class Throughput:
     """How fast a run went, warm-up left out.
 
-    Over all processes, except for `step_*`, memory and what comes last.
+    Over all processes, except for steps, memory, compiling and waits, which are this one's.
 
     Attributes:
         samples_per_second: examples trained on.
@@ -40,7 +40,7 @@ class Throughput:
         step_p50, step_p95: seconds per step, median and 95th percentile.
         data_wait_share: share of the time that the step waited for its data, in [0, 1].
         model_flops_per_second: floating-point operations that the examples need, forward and backward,
-            padding and what is computed twice left out; None where they were not counted, as the next two.
+            without padding and what is computed twice; None where they were not counted, as the next two.
         ceiling_flops_per_second: of matrix products in the run's precision, measured on these devices.
         model_flops_utilization: the share that the former has of the latter.
         peak_memory_bytes: most that this process held: allocated on the GPU, else resident in memory.

@@ -38,18 +38,18 @@ class Validation:
         self.data.pinned = accelerator.device.type == "cuda"
         network = accelerator.unwrap_model(engine.network)
         network.eval()
-        model = replace(engine.model, network=network)
+        model = replace(engine.model, network=network, packed_shape=None)
         size = max(engine.config.batch_size // (engine.accumulation * accelerator.num_processes), 1)
         batches = self.data.in_order(size)
         # Processes that share a network must all ask it equally often; a second answer replaces the first.
         batches += batches[:1] * (-len(batches) % accelerator.num_processes)
         batches = batches[accelerator.process_index :: accelerator.num_processes]
         answers: list[tuple[int, Prediction[Any]]] = []
-        for positions, batch in zip(
-            batches, prefetched(self._gathers(batches), gather_threads(self.task.modality)), strict=True
-        ):
-            predictions = answer(self.task, model, batch, accelerator.device)
-            answers += zip(positions, predictions, strict=True)
+        gathered = prefetched(self._gathers(batches), gather_threads(self.task.modality))
+        with engine.compilation.suspended():
+            for positions, batch in zip(batches, gathered, strict=True):
+                predictions = answer(self.task, model, batch, accelerator.device)
+                answers += zip(positions, predictions, strict=True)
         if accelerator.num_processes > 1:
             from accelerate.utils import gather_object
 

@@ -34,15 +34,15 @@ def test_an_error_is_raised_once_where_one_looks_next(background):
 
     background.start(fail)
     assert failed.wait(60)
-
-    def look() -> None:
-        while True:
-            background.check()
-
     with pytest.raises(OSError, match="no room"):
-        look()
+        _look_again_and_again(background)
     background.check()
     background.wait()
+
+
+def _look_again_and_again(background: Background) -> None:
+    while True:
+        background.check()
 
 
 @pytest.mark.parametrize("look", [lambda one: one.wait(), lambda one: one.start(lambda: None)])

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 
 PROGRAM = Path(__file__).with_name("program.py")
-ACCELERATE = Path(__file__).resolve().parents[3] / "configs" / "accelerate"
 
 
 def start(*arguments: object, launcher: tuple[str, ...] = ()) -> subprocess.Popen:
@@ -182,18 +181,3 @@ def test_two_processes_find_one_learning_rate(tmp_path):
     for name, test in zip(("one", "two"), tests, strict=True):
         rates = [line["learning_rate"] for line in outcome(tmp_path / name)[1] if "loss" in line]
         assert max(rates) == pytest.approx(test["learning_rate"], rel=0.05)
-
-
-@pytest.mark.parametrize("name", ["cpu", "one-gpu", "many-gpus", "fsdp2"])
-def test_an_accelerate_configuration_is_one_that_accelerate_reads(name):
-    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
-
-    config = load_config_from_file(str(ACCELERATE / f"{name}.yaml"))
-    assert isinstance(config, ClusterConfig)
-    assert config.mixed_precision == "no", "the recipe decides the precision"
-    assert config.use_cpu == (name == "cpu")
-    assert (config.num_processes > 1) == (name in ("many-gpus", "fsdp2"))
-
-
-def test_every_accelerate_configuration_is_tested():
-    assert {path.stem for path in ACCELERATE.glob("*.yaml")} == {"cpu", "one-gpu", "many-gpus", "fsdp2"}
