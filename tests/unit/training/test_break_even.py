@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from goldloop.training.break_even import BreakEven, CompilePlan, Experience, Experiences, guessed_seconds
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 
 GUESS = {"whole": 60.0, "regional": 10.0}
 BERT = {

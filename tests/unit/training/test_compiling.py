@@ -13,7 +13,8 @@ from goldloop.errors import TrainingError
 from goldloop.tasks import tasks
 from goldloop.training.compiling import lay_out_alike, repeated_layers
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 from goldloop.training.run import StepLogged, train
 
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 400}

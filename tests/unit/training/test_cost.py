@@ -8,7 +8,8 @@ from goldloop.tasks import tasks
 from goldloop.training.ceiling import PRECISIONS, ceiling, copy_rate, product_rate
 from goldloop.training.cost import Cost, training_cost
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 
 CPU = torch.device("cpu")
 LAYERS, WIDTH, INNER = 2, 32, 64

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from goldloop.inference import Predictor
 from goldloop.training import vocabulary
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 from goldloop.training.run import train
 
 BERT = {
