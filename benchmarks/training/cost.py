@@ -12,7 +12,8 @@ from goldloop.inference import Predictor
 from goldloop.training.config import TrainingConfig
 from goldloop.training.cost import training_cost
 from goldloop.training.data import PreparedSplit
-from goldloop.training.engine import Engine, make_accelerator
+from goldloop.training.device import make_accelerator
+from goldloop.training.engine import Engine
 
 _IMAGES = 2
 
