@@ -59,7 +59,7 @@ def _annotate(recipe: Recipe, workspace: Workspace) -> None:
         )
         place = f"/api/tasks/{found.task_id}"
         if found.key == KEY:
-            session.client._api.call("POST", f"{place}/drafts/", json={"result": result, "lead_time": 1})
+            session.client._api.call("POST", f"{place}/drafts", json={"result": result, "lead_time": 1})
         session.client._api.call("POST", f"{place}/annotations/", json={"result": result})
 
 

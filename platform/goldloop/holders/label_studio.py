@@ -74,6 +74,8 @@ class LabelStudio(Holder):
                     yield project, row.project_id, "perhaps a task, of an import whose end was not seen"
 
     def _drop_downloads(self, project: int) -> None:
-        """Label Studio keeps a copy of every export that somebody downloads."""
-        for path in (self.workspace.label_studio / "data" / "export").glob(f"project-{project}-*"):
-            path.unlink(missing_ok=True)
+        """Label Studio keeps a copy of every export that somebody downloads, and of snapshots perhaps."""
+        data = self.workspace.label_studio / "data"
+        for pattern in (f"export/project-{project}-*", f"media/export/{project}/*"):
+            for path in data.glob(pattern):
+                path.unlink(missing_ok=True)

@@ -100,6 +100,10 @@ def _configure(data: Path, options: dict[str, Any], port: int | None = None) -> 
     # Browsers keep one cookie jar for all ports of a host: two workspaces would log each other out.
     settings.SESSION_COOKIE_NAME = f"sessionid-{port}"
     django.setup()
+    from core.feature_flags.stale_feature_flags import STALE_FEATURE_FLAGS
+
+    # Without it, the file of a snapshot stays when the snapshot is deleted.
+    STALE_FEATURE_FLAGS["ff_back_dev_4664_remove_storage_file_on_export_delete_29032023_short"] = True
 
 
 def _migrate() -> None:

@@ -17,6 +17,9 @@ from goldloop.tracing.nodes import Lineage, Node
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import RunEvent
 
+_STAGES = ("commit", "train", "evaluate", "predict")
+"""In the order in which they come."""
+
 _PRODUCER = f"https://pypi.org/project/goldloop/{__version__}"
 
 
@@ -37,11 +40,11 @@ def events(lineage: Lineage, workspace: str, at: str) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for event in _events(tree, namespace, at):
         found.setdefault(event.run.runId, Serde.to_dict(event))
-    return list(reversed(found.values()))
+    return sorted(found.values(), key=lambda event: _STAGES.index(event["job"]["name"].rpartition(".")[2]))
 
 
 def _events(node: Node, namespace: str, at: str, below: Node | None = None) -> Iterator[RunEvent]:
-    """The events of a node and of all below it; what something came from is told after it."""
+    """The events of a node and of all below it."""
     if node.kind == "model":
         runs = [each for each in node.nodes if each.kind == "run"]
         versions = [each for run in runs for each in run.nodes if each.kind == "version"]

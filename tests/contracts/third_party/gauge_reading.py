@@ -55,6 +55,7 @@ class GaugeReading(Task[float]):
     suggested_checkpoint = ""
     small_network = {"model_type": "gauge"}
     loss_options = frozenset()
+    needs_size = False
     classes = ()
 
     def with_classes(self, classes):

@@ -269,10 +269,9 @@ def test_an_amendment_that_leaves_nothing_is_refused(make_texts):
     assert versions.versions(material.versions, "signs") == [before]
 
 
-def test_a_group_cannot_be_torn_apart_by_an_amendment(make_texts):
-    """Groups of rows that a commit does not read are looked for in their shards."""
+def test_a_group_is_not_torn_apart_by_an_amendment(make_texts):
+    """Rows that a commit does not read are where they were, and those of their groups stay with them."""
     from goldloop.dataset.config import DatasetConfig, Split
-    from goldloop.errors import CertificateError
 
     material = make_texts()
     one, two = material.labels[:2]
@@ -281,5 +280,7 @@ def test_a_group_cannot_be_torn_apart_by_an_amendment(make_texts):
     material.commit()
     elsewhere = DatasetConfig(split=Split(train=0.01, validation=0.98, test=0.01))
     changed = replace(one, target="no")
-    with pytest.raises(CertificateError, match="group both: is in train and in validation"):
-        material.amend(labels=[changed], items={one.key: material.items[one.key]}, config=elsewhere)
+    after = material.amend(labels=[changed], items={one.key: material.items[one.key]}, config=elsewhere)
+    held = {split: set(after.dataset(split)["key"]) & {one.key, two.key} for split in after.counts}
+    assert sorted(map(len, held.values())) == [0, 0, 2]
+    assert verify(after.folder) == []
