@@ -33,6 +33,7 @@ from goldloop.dataset.digest import bucket_digest, digits_for
 
 if TYPE_CHECKING:
     import pyarrow
+    from numpy.typing import NDArray
 
 NO_ROW = bytes(32)
 WITH_ROW = frozenset({"labelled", "imported"})
@@ -144,12 +145,8 @@ class Ledger:
 
     def forgotten(self) -> list[str]:
         """The keys of the items that were erased."""
-        from pyarrow import compute
-
-        functions: Any = compute
-        table = self.table()
-        keys = table.filter(functions.equal(table["outcome"].cast("string"), FORGOTTEN))["key"].to_pylist()
-        return [key.hex() for key in keys]
+        keys = {key for file in self._files for key in file.told_as(FORGOTTEN)}
+        return [key for key, line in self.find(sorted(keys)).items() if line.outcome == FORGOTTEN]
 
     def tree(self) -> Tree:
         """The buckets as the files have them."""
@@ -234,6 +231,16 @@ class _File:
         fields = {name: self._batch[name][place].as_py() for name in self._batch.schema.names}
         return Line(**{**fields, "key": fields["key"].hex()})
 
+    def told_as(self, outcome: str) -> Iterator[str]:
+        """The keys of items with an outcome; where no line has it, none is looked at."""
+        from pyarrow import compute
+
+        functions: Any = compute
+        words = self._batch["outcome"]
+        if outcome in words.dictionary.to_pylist():
+            lines = self.table.filter(functions.equal(words.dictionary_decode(), outcome))
+            yield from (key.hex() for key in lines["key"].to_pylist())
+
     def told(self) -> bytes:
         """The buckets that it has: the number of each in 4 bytes, then its digest."""
         return base64.b64decode(self._buckets)
@@ -268,16 +275,54 @@ def last_words(tables: Sequence[pyarrow.Table], *, whole: bool = True) -> pyarro
     import pyarrow
     from pyarrow import compute
 
+    functions: Any = compute
     table = pyarrow.concat_tables(tables).unify_dictionaries().combine_chunks()
     if len(tables) > 1:
-        last = {key: place for place, key in enumerate(table["key"].to_pylist())}
-        table = table.take(pyarrow.array([last[key] for key in sorted(last)], pyarrow.int64()))
-    functions: Any = compute
+        table = table.take(pyarrow.array(_last_places([each["key"] for each in tables])))
     if not whole:
         return table
     return table.filter(
         functions.or_(functions.is_valid(table["outcome"]), functions.is_valid(table["held"]))
     )
+
+
+def _last_places(columns: Sequence[Any]) -> NDArray[Any]:
+    """Where the last line on each key is among all lines, in the order of the keys.
+
+    The first file, which has most, is not sorted again: the lines of the others are put between its own, by
+    the first 8 bytes of keys. Where two keys begin with the same ones, whole keys are compared.
+    """
+    import numpy
+
+    keys = numpy.concatenate([_bytes_of(column) for column in columns])
+    first = len(columns[0])
+    after: dict[bytes, int] = {key.tobytes(): first + place for place, key in enumerate(keys[first:])}
+    later = numpy.array([after[key] for key in sorted(after)], dtype=numpy.int64)
+    heads = numpy.ascontiguousarray(keys.view(">u8").reshape(len(keys), -1)[:, 0]).astype(numpy.uint64)
+    before = heads[:first]
+    where = numpy.searchsorted(before, heads[later])
+    inside = numpy.minimum(where, max(first - 1, 0))
+    meets = (before[inside] == heads[later]) if first else numpy.zeros(len(later), dtype=bool)
+    if (before[1:] == before[:-1]).any() or (keys[inside[meets]] != keys[later[meets]]).any():
+        last = {key.tobytes(): place for place, key in enumerate(keys)}
+        return numpy.array([last[key] for key in sorted(last)], dtype=numpy.int64)
+    stays = numpy.ones(first, dtype=bool)
+    stays[where[meets]] = False
+    place = where - numpy.searchsorted(where[meets], where, side="left")
+    found: NDArray[Any] = numpy.insert(numpy.flatnonzero(stays), place, later)
+    return found
+
+
+def _bytes_of(column: Any) -> NDArray[Any]:
+    """A column of 32 bytes each, as they lie in memory."""
+    import numpy
+
+    chunks = [numpy.frombuffer(chunk.buffers()[1] or b"", dtype=f"V{_KEY}") for chunk in column.chunks]
+    whole = [
+        chunk[part.offset : part.offset + len(part)]
+        for chunk, part in zip(chunks, column.chunks, strict=True)
+    ]
+    return numpy.concatenate(whole) if whole else numpy.empty(0, dtype=f"V{_KEY}")
 
 
 def merge_ledger(path: Path, paths: Sequence[Path], *, whole: bool) -> int:
