@@ -24,7 +24,7 @@ from __future__ import annotations
 import base64
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,10 +143,20 @@ class Ledger:
         """As `table`, with items that are no longer considered and once had a row."""
         return last_words([file.table for file in self._files])
 
-    def forgotten(self) -> list[str]:
-        """The keys of the items that were erased."""
-        keys = {key for file in self._files for key in file.told_as(FORGOTTEN)}
-        return [key for key, line in self.find(sorted(keys)).items() if line.outcome == FORGOTTEN]
+    def with_outcome(self, outcome: str) -> list[str]:
+        """The keys of the items that have an outcome; where few files know of it, few lines are looked at."""
+        keys = {key for file in self._files for key in file.told_as(outcome)}
+        return [key for key, line in self.find(sorted(keys)).items() if line.outcome == outcome]
+
+    def of_groups(self, names: Collection[str]) -> dict[str, Line]:
+        """A line of each of these groups that has one, of an item that is considered or held a place."""
+        found: dict[str, Line] = {}
+        for file in self._files:
+            keys = file.in_groups(names)
+            for line in self.last_lines(keys).values():
+                if line.group in names:
+                    found.setdefault(str(line.group), line)
+        return found
 
     def tree(self) -> Tree:
         """The buckets as the files have them."""
@@ -240,6 +250,16 @@ class _File:
         if outcome in words.dictionary.to_pylist():
             lines = self.table.filter(functions.equal(words.dictionary_decode(), outcome))
             yield from (key.hex() for key in lines["key"].to_pylist())
+
+    def in_groups(self, names: Collection[str]) -> list[str]:
+        """The keys of items that a line puts into one of these groups."""
+        import pyarrow
+        from pyarrow import compute
+
+        functions: Any = compute
+        wanted = pyarrow.array(sorted(names), pyarrow.string())
+        lines = self.table.filter(functions.is_in(self.table["group"], wanted))
+        return [key.hex() for key in lines["key"].to_pylist()]
 
     def told(self) -> bytes:
         """The buckets that it has: the number of each in 4 bytes, then its digest."""
