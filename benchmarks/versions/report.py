@@ -103,5 +103,7 @@ def _beside(found: Found) -> list[str]:
             lines.append(f"- {what}: {ratio:.2f} times the speed of `load_from_disk` (goal: 1).")
     if "commit, changed, by comparing everything" in ours:
         told = _seconds(ours["commit, changed, by comparing everything"])
-        lines.append(f"- the same small commit through `versions.write`, which is given all labels: {told}.")
+        lines.append(
+            f"- the same small commit by `write`, which is given all labels and compares them: {told}."
+        )
     return lines

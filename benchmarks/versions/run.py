@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,43 +35,56 @@ PYARROW = version("pyarrow")
 
 def main() -> None:
     """Measure, print the tables and write them to the results."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--texts", type=int, default=1_000_000)
-    parser.add_argument("--changed", type=int, default=100)
-    parser.add_argument("--added", type=int, default=1_000)
-    parser.add_argument("--tools", nargs="+", default=["goldloop", "save-to-disk", "parquet", "dvc"])
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--scratch", type=Path, help="a folder on the disk to measure; deleted afterwards")
-    arguments = parser.parse_args()
+    arguments = _arguments()
+    end = time.monotonic() + 60 * arguments.minutes
     sizes = {
-        kind: Size(kind, rows, arguments.changed, arguments.added)
+        kind: Size(kind, rows, arguments.changed, arguments.added, arguments.reads)
         for kind, rows in (("images", arguments.images), ("texts", arguments.texts))
         if rows
     }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    stem = arguments.out / _name(arguments)
+    measured = stem.with_name(f"{stem.name}.jsonl")
+    measured.write_text(
+        json.dumps({"machine": hardware(), "packages": _packages(), "commit": commit()}) + "\n"
+    )
+    cut_off = []
     with tempfile.TemporaryDirectory(prefix="goldloop-versions-", dir=arguments.scratch) as temporary:
         place = Path(temporary)
         python = _dvc(place / "dvc") if "dvc" in arguments.tools else None
-        out = place / "measured.jsonl"
         for kind, size in sizes.items():
             print(f"making {size.rows:,} {kind}", flush=True)
             make(place / kind, size)
             for tool in arguments.tools:
                 print(f"{tool} on {kind}", flush=True)
-                _run(tool, python, place / kind, place / "scratch", out)
-        lines = [json.loads(line) for line in out.read_text().splitlines()]
-    text = _text(lines, sizes)
+                left = end - time.monotonic()
+                if not _run(tool, python, place / kind, place / "scratch", measured, left):
+                    cut_off.append(f"{tool} on {kind}")
+            shutil.rmtree(place / kind)
+    lines = [json.loads(line) for line in measured.read_text().splitlines()]
+    text = "\n".join(_lines(lines, sizes, arguments, cut_off)) + "\n"
+    stem.with_name(f"{stem.name}.md").write_text(text, encoding="utf-8")
     print(text)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    size = "" if _is_whole(arguments) else f"-{arguments.images}-{arguments.texts}"
-    name = f"{datetime.now(UTC):%Y-%m-%d}{size}"
-    (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
-    lines = [{"machine": _machine(), "packages": _packages()}, *lines]
-    (arguments.out / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _is_whole(arguments: argparse.Namespace) -> bool:
-    return (arguments.images, arguments.texts) == (100_000, 1_000_000)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--texts", type=int, default=1_000_000)
+    parser.add_argument("--changed", type=int, default=100)
+    parser.add_argument("--added", type=int, default=1_000)
+    parser.add_argument("--reads", type=int, default=5_000)
+    parser.add_argument("--tools", nargs="+", default=["goldloop", "save-to-disk", "parquet", "dvc"])
+    parser.add_argument("--minutes", type=float, default=120, help="what is not done by then is left out")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--scratch", type=Path, help="a folder on the disk to measure; deleted afterwards")
+    return parser.parse_args()
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    is_whole = (arguments.images, arguments.texts) == (100_000, 1_000_000)
+    return day if is_whole else f"{day}-{arguments.images}-{arguments.texts}"
 
 
 def _dvc(folder: Path) -> Path:
@@ -83,7 +97,8 @@ def _dvc(folder: Path) -> Path:
     return python
 
 
-def _run(tool: str, python: Path | None, material: Path, scratch: Path, out: Path) -> None:
+def _run(tool: str, python: Path | None, material: Path, scratch: Path, out: Path, seconds: float) -> bool:
+    """Let a tool work; False if it was stopped, as there was no more time."""
     script = {"goldloop": "with_goldloop.py", "dvc": "with_dvc.py"}.get(tool, "with_datasets.py")
     command = [str(python if tool == "dvc" else sys.executable), str(HERE / script)]
     command += [str(material), str(scratch), str(out)]
@@ -98,14 +113,26 @@ def _run(tool: str, python: Path | None, material: Path, scratch: Path, out: Pat
         "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    subprocess.run(command, check=True, env=environment)
-    for folder in (scratch, home):
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        subprocess.run(command, check=True, env=environment, timeout=max(seconds, 0.1))
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        for folder in (scratch, home):
+            shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
-def _machine() -> str:
+def hardware() -> dict[str, Any]:
+    """What it ran on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}), {memory:.0f} GiB of memory"
+    return {"cpus": os.cpu_count(), "machine": platform.machine(), "memory_gib": round(memory)}
+
+
+def commit() -> str:
+    """Of goldloop."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _packages() -> dict[str, str]:
@@ -113,19 +140,29 @@ def _packages() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}, "dvc": DVC}
 
 
-def _text(lines: list[dict[str, Any]], sizes: dict[str, Size]) -> str:
-    return "\n".join(_lines(lines, sizes)) + "\n"
-
-
-def _lines(lines: list[dict[str, Any]], sizes: dict[str, Size]) -> Iterator[str]:
-    loads = [line["load"] for line in lines]
+def _lines(
+    lines: Sequence[Mapping[str, Any]],
+    sizes: Mapping[str, Size],
+    arguments: argparse.Namespace,
+    cut_off: Sequence[str],
+) -> Iterator[str]:
+    told, measured = lines[0], lines[1:]
+    machine, loads = told["machine"], [line["load"] for line in measured]
+    options = [f"--{name} {getattr(arguments, name)}" for name in ("images", "texts", "changed", "added")]
     yield f"# Versions, {datetime.now(UTC):%Y-%m-%d}"
     yield ""
-    yield f"`benchmarks/versions/run.py`; {_machine()};"
-    yield f"{', '.join(f'{name} {number}' for name, number in _packages().items())}."
-    yield f"Load of the machine while it ran: {min(loads):.1f} to {max(loads):.1f}."
+    yield f"`benchmarks/versions/run.py {' '.join(options)}`;"
+    yield (
+        f"{machine['cpus']} CPU cores ({machine['machine']}), {machine['memory_gib']} GiB of memory, no GPU; "
+        f"{', '.join(f'{name} {number}' for name, number in told['packages'].items())}; "
+        f"commit {told['commit'][:12]}."
+    )
+    if loads:
+        yield f"Load of the machine while it ran: {min(loads):.1f} to {max(loads):.1f}."
     yield "Medians; of several, the highest too."
-    yield from tables(lines, {kind: asdict(size) for kind, size in sizes.items()})
+    if cut_off:
+        yield f"Stopped after {arguments.minutes:g} minutes; not measured to the end: {', '.join(cut_off)}."
+    yield from tables(measured, {kind: asdict(size) for kind, size in sizes.items()})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""goldloop: `versions.write` for the first commit, `versions.amend` for each set of changes.
+"""goldloop: `write` for the first commit, `amend` for each set of changes, as `goldloop commit` uses them.
 
     with_goldloop.py MATERIAL SCRATCH OUT
 
@@ -18,9 +18,11 @@ from typing import Any
 from clock import Record, used
 from material import CLASSES, load
 
-from goldloop.dataset import version as versions
+from goldloop.dataset.amendment import amend
 from goldloop.dataset.certificate import verify
 from goldloop.dataset.config import DatasetConfig
+from goldloop.dataset.version import Version
+from goldloop.dataset.whole import write
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, Outcome
 from goldloop.tasks import tasks
@@ -88,19 +90,21 @@ class Arm:
             "recipe_digest": "0" * 64,
         }
 
-    def write(self) -> versions.Version:
-        """Commit everything, as `goldloop commit` does."""
+    def write(self) -> Version:
+        """Commit everything."""
         told = self.told(self.there)
         outcomes = [Outcome(subject=key, outcome="labelled") for key in told["items"]]
-        return versions.write(**self.common(), **told, outcomes=outcomes, balances={})
+        return write(**self.common(), **told, outcomes=outcomes, balances={})
 
-    def amend(self, step: dict[str, Any]) -> versions.Version:
+    def amend(self, step: dict[str, Any]) -> Version:
         """Commit a set of changes."""
         if step["what"] == "added":
             self.there += step["rows"]
         for row, label in zip(step["rows"], step["labels"], strict=False):
             self.labels[row] = CLASSES[label]
-        return versions.amend(**self.common(), **self.told(step["rows"]))
+        version = amend(**self.common(), **self.told(step["rows"])).version
+        assert version is not None
+        return version
 
 
 def main(material: Path, scratch: Path, out: Path) -> None:
@@ -161,7 +165,7 @@ def _warm(arm: Arm) -> None:
     shutil.rmtree(few.root)
 
 
-def _open(version: versions.Version) -> dict[str, Any]:
+def _open(version: Version) -> dict[str, Any]:
     return {split: version.dataset(split) for split in version.counts}
 
 

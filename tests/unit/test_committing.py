@@ -255,6 +255,31 @@ def test_a_version_that_broke_is_made_whole_by_a_commit_of_nothing_new(tmp_path)
     assert verify(version.folder) == []
 
 
+def test_what_was_settled_for_another_version_than_the_last_counts_for_nothing(tmp_path):
+    """As after a kill between the version and its memory."""
+    project = Project(random.Random(9))
+    for _ in range(100):
+        project.add()
+    recipe = recipe_of(tmp_path / "texts.csv")
+    project.write(tmp_path / "texts.csv")
+    one, other = (Workspace(tmp_path / name, Settings()) for name in ("one", "other"))
+    path = one.cache / "settled" / "requests.arrow"
+    for number in range(3):
+        for name in ("annotator-1", "annotator-2"):
+            project.answers[number, name] = "yes"
+            project.answers[50 + number, name] = "no"
+        for workspace in (one, other):
+            collected(workspace, recipe, project)
+        kept = path.read_bytes() if path.exists() else None
+        heard = Heard()
+        version = loop.commit(recipe, one, heard)
+        assert any("settled anew" in line for line in heard.lines) == (number == 1)
+        (other.cache / "settled" / "requests.arrow").unlink(missing_ok=True)
+        assert told(one, version) == told(other, loop.commit(recipe, other))
+        if number == 1 and kept is not None:
+            path.write_bytes(kept)
+
+
 def test_a_remembered_settlement_that_cannot_be_read_is_none(tmp_path):
     project = Project(random.Random(8))
     for _ in range(60):

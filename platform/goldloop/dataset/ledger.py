@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from goldloop.dataset.digest import bucket_digest, digits_for
+from goldloop.dataset.digest import bucket_digest, bucket_digests, digits_for
 
 if TYPE_CHECKING:
     import pyarrow
@@ -128,8 +128,9 @@ class Ledger:
     def lines(self) -> Iterator[Line]:
         """Every item's line, in the order of the keys."""
         for batch in self.table().to_batches(max_chunksize=10_000):
-            for fields in batch.to_pylist():
-                yield Line(**{**fields, "key": fields["key"].hex()})
+            keys, *others = (batch[name].to_pylist() for name in _schema().names)
+            for key, *fields in zip(keys, *others, strict=True):
+                yield Line(key.hex(), *fields)
 
     def table(self) -> pyarrow.Table:
         """The lines of all items that are considered as columns, in the order of the keys."""
@@ -274,10 +275,7 @@ class _File:
 def tree_of(leaves: Iterable[tuple[bytes, bytes]], rows: int) -> Tree:
     """The buckets of so many rows, of key and leaf of each."""
     digits = digits_for(rows)
-    buckets: dict[int, list[bytes]] = defaultdict(list)
-    for key, leaf in sorted(leaves):
-        buckets[int(key[: (digits + 1) // 2].hex()[:digits] or "0", 16)].append(leaf)
-    changed = {number: bucket_digest(each) for number, each in buckets.items()}
+    changed = bucket_digests(list(leaves), digits)
     every = bytearray(_KEY * 16**digits)
     for number, digest in changed.items():
         every[_KEY * number : _KEY * (number + 1)] = digest
