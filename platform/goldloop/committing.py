@@ -20,7 +20,7 @@ from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, amend_books, balance, by_source, write_books
 from goldloop.catalog.reopened import reopened_of
 from goldloop.dataset import history
-from goldloop.dataset.ledger import FORGOTTEN
+from goldloop.dataset.ledger_lines import FORGOTTEN
 from goldloop.dataset.migrations import MIGRATIONS
 from goldloop.dataset.placement import WITHHELD
 from goldloop.dataset.tally import AS_OF

@@ -11,7 +11,7 @@ from goldloop.dataset.books import check_some
 from goldloop.dataset.changes import Changes, Told
 from goldloop.dataset.config import DatasetConfig
 from goldloop.dataset.draft import Facts
-from goldloop.dataset.ledger import FORGOTTEN, Line
+from goldloop.dataset.ledger_lines import FORGOTTEN, Line
 from goldloop.dataset.listing import Candidate, entries_of, list_version
 from goldloop.dataset.past import Ground, Past
 from goldloop.dataset.placement import Clique, Placement

@@ -13,7 +13,8 @@ from typing import Any
 
 from goldloop.dataset.apart import groups_torn_from, leaks, moved_rows, torn_groups
 from goldloop.dataset.digest import digest_of_leaves, root
-from goldloop.dataset.ledger import FORGOTTEN, NO_ROW, WITH_ROW, Ledger, Line, tree_of
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import FORGOTTEN, NO_ROW, WITH_ROW, Line, tree_of
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.placement import Clique
 from goldloop.dataset.policies import Policy

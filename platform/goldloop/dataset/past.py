@@ -12,7 +12,8 @@ from typing import Any
 
 from goldloop.dataset import history
 from goldloop.dataset.certificate import DESCRIPTION, held_by
-from goldloop.dataset.ledger import Ledger, Line
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.shards import ROW, rows_numbered, schema_of
 from goldloop.dataset.tally import Tally

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from goldloop.dataset.config import Split
-from goldloop.dataset.ledger import Ledger, Line
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.past import Ground
 from goldloop.dataset.placement import Before, Place
 from goldloop.dataset.policies import Policy, read_policies
