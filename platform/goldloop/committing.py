@@ -80,8 +80,8 @@ class Made:
     Attributes:
         version: of the dataset.
         total: how many items it considers.
-        outcomes: one for each of them; or for those that were settled anew, if `settled` tells which.
-        removed: keys of items that are no longer considered; None: `outcomes` are all there are.
+        outcomes: one for each of them; if `removed` is given, for those alone that were settled anew.
+        removed: keys of items that are no longer considered; None: everything was settled.
         settled: what to remember; None where nothing new was written.
     """
 
@@ -230,7 +230,7 @@ def _of_changes(asked: Asked) -> Made | None:
     version = amended.version
     if version is None:
         return None
-    for line in amended.placed.in_words(near or ()):
+    for line in amended.placed.in_words(near or (), of_changes=True):
         asked.progress.say(f"commit: {line}")
     asked.progress.say(f"commit: {len(found.keys):,} of {len(found.marks.of):,} items settled anew")
     return Made(

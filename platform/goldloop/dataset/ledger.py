@@ -22,7 +22,7 @@ Beside its lines a file has the buckets of the digest that they changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,14 +55,13 @@ class Ledger:
 
     def last_lines(self, keys: Iterable[str]) -> dict[str, Line]:
         """The lines of those items that have one, considered or not."""
-        found = {}
-        for key in keys:
-            wanted = bytes.fromhex(key)
-            for file in reversed(self._files):
-                place = file.place(wanted)
-                if file.key(place) == wanted:
-                    found[key] = file.line(place)
-                    break
+        found: dict[str, Line] = {}
+        left = {bytes.fromhex(key): key for key in keys}
+        for file in reversed(self._files):
+            places = file.places(list(left))
+            for line in file.lines(list(places.values())) if places else ():
+                found[line.key] = line
+                del left[bytes.fromhex(line.key)]
         return found
 
     def states(self) -> dict[str, State]:
@@ -121,28 +120,30 @@ class Ledger:
         before = self.tree()
         if not self._files or digits_for(rows) != before.digits:
             return self._new_tree(lines, rows)
-        touched: dict[str, dict[bytes, bytes]] = defaultdict(dict)
+        touched: dict[int, dict[bytes, bytes]] = defaultdict(dict)
         for line in lines:
-            touched[line.key[: before.digits]][bytes.fromhex(line.key)] = line.row
+            number = int(line.key[: before.digits] or "0", 16)
+            touched[number][bytes.fromhex(line.key)] = line.row
         buckets = bytearray(before.buckets)
         changed = {}
-        for name, over in touched.items():
-            number = int(name or "0", 16)
-            changed[number] = self._bucket(name, over)
+        for number, leaves in self._leaves(list(touched), before.digits):
+            leaves.update(touched[number])
+            changed[number] = bucket_digest([leaf for _, leaf in sorted(leaves.items()) if leaf != NO_ROW])
             buckets[_KEY * number : _KEY * (number + 1)] = changed[number]
         return Tree(before.digits, bytes(buckets), changed)
 
-    def _bucket(self, name: str, over: Mapping[bytes, bytes]) -> bytes:
-        rows: dict[bytes, bytes] = {}
-        low, high = bytes.fromhex(name.ljust(64, "0")), bytes.fromhex(name.ljust(64, "f"))
+    def _leaves(self, numbers: Sequence[int], digits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+        """The leaves of some buckets by key, those among them that say that there is no row."""
+        import numpy
+
+        width = 64 - 4 * digits
+        starts = numpy.array([number << width for number in numbers], dtype=numpy.uint64)
+        ends = starts + numpy.uint64((1 << width) - 1)
+        found: list[dict[bytes, bytes]] = [{} for _ in numbers]
         for file in self._files:
-            for place in range(file.place(low), len(file)):
-                key = file.key(place)
-                if key > high:
-                    break
-                rows[key] = file.row(place)
-        rows.update(over)
-        return bucket_digest([row for _, row in sorted(rows.items()) if row != NO_ROW])
+            for place, first, last in file.spans(starts, ends):
+                found[place].update((file.key(line), file.row(line)) for line in range(first, last))
+        yield from zip(numbers, found, strict=True)
 
     def _new_tree(self, lines: Sequence[Line], rows: int) -> Tree:
         table = self.table() if self._files else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +45,50 @@ class LedgerFile:
         """The leaf that a line tells."""
         return bytes(self._rows[_KEY * place : _KEY * (place + 1)])
 
-    def place(self, key: bytes) -> int:
-        """Of the first line whose key is not below this one."""
-        return bisect_left(range(len(self)), key, key=self.key)
+    @cached_property
+    def heads(self) -> NDArray[Any]:
+        """The first 8 bytes of each key, as numbers `(N,)`, ascending."""
+        import numpy
 
-    def line(self, place: int) -> Line:
-        """All that a line tells."""
-        fields = {name: self._batch[name][place].as_py() for name in self._batch.schema.names}
-        return Line(**{**fields, "key": fields["key"].hex()})
+        if not len(self):
+            return numpy.empty(0, dtype=numpy.uint64)
+        whole = numpy.frombuffer(self._keys, dtype=">u8", count=len(self) * _KEY // 8)
+        return whole.reshape(-1, _KEY // 8)[:, 0].astype(numpy.uint64)
+
+    def places(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Where the lines of those of these keys are that it has."""
+        import numpy
+
+        if not keys:
+            return {}
+        wanted = numpy.frombuffer(b"".join(key[:8] for key in keys), dtype=">u8").astype(numpy.uint64)
+        found = {}
+        for key, first in zip(keys, numpy.searchsorted(self.heads, wanted).tolist(), strict=True):
+            # Keys that begin alike stand beside each other.
+            place = first
+            while place < len(self) and self.key(place) < key:
+                place += 1
+            if self.key(place) == key:
+                found[key] = place
+        return found
+
+    def lines(self, places: Sequence[int]) -> Iterator[Line]:
+        """All that the lines at these places tell."""
+        import pyarrow
+
+        batch = self._batch.take(pyarrow.array(places, pyarrow.int64()))
+        keys, *others = (batch[name].to_pylist() for name in batch.schema.names)
+        for key, *fields in zip(keys, *others, strict=True):
+            yield Line(key.hex(), *fields)
+
+    def spans(self, starts: NDArray[Any], ends: NDArray[Any]) -> Iterator[tuple[int, int, int]]:
+        """Which lines have heads between each start and each end, both included: number, first, last + 1."""
+        import numpy
+
+        first = numpy.searchsorted(self.heads, starts, side="left")
+        last = numpy.searchsorted(self.heads, ends, side="right")
+        for number in numpy.flatnonzero(last > first).tolist():
+            yield number, int(first[number]), int(last[number])
 
     def told_as(self, outcome: str) -> Iterator[str]:
         """The keys of items with an outcome; where no line has it, none is looked at."""
@@ -173,8 +209,8 @@ def ledger_without(path: Path, source: Path, key: str) -> int:
     import pyarrow
 
     file = LedgerFile(source)
-    place = file.place(bytes.fromhex(key))
-    line = file.line(place)
+    place = file.places([bytes.fromhex(key)])[bytes.fromhex(key)]
+    (line,) = file.lines([place])
     told = {
         "key": bytes.fromhex(key), "outcome": None if line.outcome is None else FORGOTTEN,
         "reason": line.split or "", "split": None, "row": line.row, "number": -1, "mark": 0,
