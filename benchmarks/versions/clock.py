@@ -24,11 +24,22 @@ class Record:
         self._path, self._tool, self._data = path, tool, data
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Measure how long something takes."""
+    def timed(self, what: str, *, unflushed: bool = False) -> Iterator[None]:
+        """Measure how long something takes.
+
+        Args:
+            what: it is called.
+            unflushed: it leaves what it writes to the system: how long it takes until all of that is on the
+                disk is measured as well.
+        """
+        if unflushed:
+            os.sync()
         start = time.perf_counter()
         yield
         self.add(what, seconds=time.perf_counter() - start)
+        if unflushed:
+            os.sync()
+            self.add(f"{what}, flushed", seconds=time.perf_counter() - start)
 
     def add(self, what: str, **figures: float) -> None:
         """Note figures."""

@@ -89,7 +89,7 @@ class Arm:
         """Write a whole version."""
         rows = self.rows()
         target = self.scratch / f"version-{len(self.versions):03}"
-        with self.record.timed(what):
+        with self.record.timed(what, unflushed=True):
             if self.way == "save-to-disk":
                 rows.save_to_disk(target)
             else:

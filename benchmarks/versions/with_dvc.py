@@ -73,7 +73,7 @@ class Arm:
 
     def commit(self, what: str, step: dict[str, Any] | None = None) -> None:
         """Write what changed, and add it."""
-        with self.record.timed(what):
+        with self.record.timed(what, unflushed=True):
             if step is None:
                 self.put(self.size.rows)
             elif step["what"] == "added":

@@ -112,7 +112,7 @@ def main(material: Path, scratch: Path, out: Path) -> None:
     arm = Arm(material, scratch, out)
     record, size = arm.record, arm.size
     _warm(arm)
-    with record.timed("first commit"):
+    with record.timed("first commit"), record.timed("first commit, flushed"):
         version = arm.write()
     before = used(arm.root)
     record.add("bytes of the first commit", bytes=before)
@@ -120,7 +120,8 @@ def main(material: Path, scratch: Path, out: Path) -> None:
     with record.timed("checkout, the first"):
         _open(version)
     for step in arm.steps:
-        with record.timed(f"commit, {step['what']}"):
+        what = f"commit, {step['what']}"
+        with record.timed(what), record.timed(f"{what}, flushed"):
             version = arm.amend(step)
         now = used(arm.root)
         record.add(f"bytes of a commit, {step['what']}", bytes=now - before)

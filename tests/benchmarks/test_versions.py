@@ -43,7 +43,7 @@ def test_every_question_has_an_answer_of_each_tool_that_can_give_one(results):
     commits = [line for line in lines[1:] if line["what"] == "commit, changed" and line["tool"] == "goldloop"]
     assert len(commits) == 20
     assert "## images: 60 rows, commits of 2 changed labels or 3 added rows" in text
-    assert text.count("goal: 20x each") == 4
+    assert text.count("goal: 20x each") == 8
 
 
 def test_a_tool_that_has_no_time_left_is_told_of_as_not_measured(tmp_path):
