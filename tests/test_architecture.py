@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"relabeling", "assessment"},
     {"suspicion"},
     {"loop"},
-    {"acts"},
+    {"acts", "committing"},
     {"wiring", "results"},
     {"recipe"},
     {"serving", "registry"},

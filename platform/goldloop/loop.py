@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from goldloop import wiring
+from goldloop import committing, wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side
-from goldloop.catalog.content import item_states, items_of
-from goldloop.catalog.ledger import Balance, balance, by_source, write_books
+from goldloop.catalog.content import items_of
+from goldloop.catalog.ledger import Balance, balance, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
 from goldloop.cleaning import report as cleaning_report
 from goldloop.cleaning.config import CleaningConfig
@@ -195,71 +195,17 @@ def commit(
         SigningError: GOLDLOOP_SIGNING_KEY is no key.
     """
     from goldloop.dataset import certificate
-    from goldloop.dataset import version as versions
-    from goldloop.dataset.division import told_apart
-    from goldloop.quality.consensus import settle
 
     workspace = workspace or Workspace.open()
-    task, signing = tasks.create(recipe.task), wiring.signing_key(workspace)
+    signing = wiring.signing_key(workspace)
+    asked = committing.Asked(recipe, workspace, progress, message, grow_test)
     with workspace.lock(recipe.name):
         progress.say("commit: settling annotations")
-        with workspace.engine.connect() as connection:
-            states = item_states(connection, recipe.name)
-            items = {item.key: item for item in items_of(connection, recipe.name, ("current", "gone"))}
-            annotations = list(server_side.annotations_of(connection, recipe.name))
-            sent_back = reopened_of(connection, recipe.name)
-            balances = {
-                stage: balance(connection, recipe.name, stage) for stage in ("pull", "push", "collect")
-            }
-            sources = by_source(connection, recipe.name)
-        wanted = {act.key for act in annotations} | {key for key in items if states[key] == "current"}
-        items = {key: item for key, item in items.items() if key in wanted}
-        accounts = wiring.account_for(recipe.name, sources, items, states)
-        need = recipe.labeling.annotators_per_item
-        given = (act for act in annotations if act.key in items)
-        acts = told_apart(workspace.versions / recipe.name, given)
-        policy, reviewer = wiring.consensus(recipe, workspace)
-        if reviewer is not None and not any(act.annotator == reviewer for act in annotations):
-            progress.say(f"commit: the reviewer {reviewer} has not answered anything yet")
-        settled = settle(task, items.values(), acts, policy, need, reviewer=reviewer, reopened=sent_back)
-        keys = {label.key for label in settled.labels}
-        keys |= versions.former(workspace.versions, recipe.name)
-        near = wiring.near_duplicates(recipe, workspace, keys, progress)
-        placed = versions.placement(
-            workspace.versions,
-            recipe.name,
-            task,
-            settled.labels,
-            items,
-            recipe.dataset.split,
-            near or (),
-            grow_test=grow_test,
-        )
-        for line in placed.in_words(near or ()):
-            progress.say(f"commit: {line}")
-        version = versions.write(
-            workspace.versions,
-            recipe.name,
-            task,
-            settled.labels,
-            items,
-            workspace.media,
-            recipe.dataset,
-            outcomes=settled.outcomes,
-            balances={**{stage: books.outcomes for stage, books in balances.items()}, **accounts},
-            recipe_digest=recipe.digest(),
-            message=message,
-            agreement=settled.agreement.facts(),
-            answers=settled.answers,
-            reviewed=settled.reviewed,
-            cliques=near,
-            placed=placed,
-        )
+        made = committing.make(asked)
         if signing is not None:
-            certificate.sign(version.folder, signing)
-        with workspace.engine.begin() as connection:
-            outcomes = placed.settled(settled.outcomes)
-            books = write_books(connection, recipe.name, "commit", len(items), outcomes)
+            certificate.sign(made.version.folder, signing)
+        books = committing.finish(asked, made)
+    version = made.version
     progress.say(f"commit: {version.ref}; {books}")
     return version
 

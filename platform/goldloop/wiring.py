@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
+from goldloop.catalog.fresh import items_among
 from goldloop.catalog.ledger import Balance
 from goldloop.cleaning.cleaner import Cleaner
 from goldloop.connectors import connectors
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from goldloop.dataset.placement import Clique
     from goldloop.dataset.signing import SigningKey
     from goldloop.dataset.version import Version
+    from goldloop.duplicates.finder import Finder
     from goldloop.inference import Predictor
     from goldloop.labeling.preannotate import Suggest
     from goldloop.labeling.session import Session
@@ -181,21 +182,60 @@ def near_duplicates(
         VersionError: the items are too alike for it to be told.
         WorkspaceError: an image is missing.
     """
+    finder = _finder(recipe, workspace)
+    if finder is None:
+        return None
+    left = _learn(recipe, workspace, finder, finder.unknown(keys), progress)
+    return finder.cliques([key for key in keys if key not in left], progress)
+
+
+def near_duplicates_of(
+    recipe: Recipe,
+    workspace: Workspace,
+    keys: Collection[str],
+    present: Callable[[Collection[str]], Container[str]],
+    progress: Progress,
+) -> list[Clique] | None:
+    """Those of `near_duplicates` that have an item of these; the cost does not grow with the others.
+
+    Args:
+        recipe: says what counts as one.
+        workspace: remembers what it has looked at.
+        keys: of the items.
+        present: of other keys, tells which are asked about too.
+        progress: where to tell how far it is.
+
+    Raises:
+        VersionError, WorkspaceError: as `near_duplicates`.
+    """
+    finder = _finder(recipe, workspace)
+    if finder is None:
+        return None
+    left = _learn(recipe, workspace, finder, finder.unknown_among(keys), progress)
+    return finder.cliques_about({key for key in keys if key not in left}, present, progress)
+
+
+def _finder(recipe: Recipe, workspace: Workspace) -> Finder | None:
     from goldloop.duplicates.finder import Finder
 
     modality = tasks.get(recipe.task.kind).modality
     rule = recipe.dataset.duplicates.of(modality)
-    if rule is None:
-        return None
-    finder = Finder(workspace.cache / "duplicates", modality, rule)
-    unknown = set(finder.unknown(keys))
+    return None if rule is None else Finder(workspace.cache / "duplicates", modality, rule)
+
+
+def _learn(
+    recipe: Recipe, workspace: Workspace, finder: Finder, keys: Collection[str], progress: Progress
+) -> set[str]:
+    """Have contents looked at; returns the keys of those that are gone."""
+    unknown = set(keys)
+    if not unknown:
+        return unknown
     with workspace.engine.connect() as connection, progress.track("look", len(unknown)) as advance:
-        states = ("current", "gone", "superseded")
-        items = (item for item in items_of(connection, recipe.name, states) if item.key in unknown)
+        items = items_among(connection, recipe.name, unknown)
         for key in finder.learn((item.key, content(workspace, item)) for item in items):
             unknown.remove(key)
             advance(1)
-    return finder.cliques([key for key in keys if key not in unknown], progress)
+    return unknown
 
 
 def signing_key(workspace: Workspace) -> SigningKey | None:
@@ -211,27 +251,25 @@ def signing_key(workspace: Workspace) -> SigningKey | None:
 
 
 def account_for(
-    recipe: str, sources: Mapping[str, Balance], items: Mapping[str, Item], states: Mapping[str, str]
+    recipe: str, sources: Mapping[str, Balance], considered: Mapping[str, int]
 ) -> dict[str, Mapping[str, int]]:
     """The books of each source for a version, once every content that it gave is among the items.
 
     Args:
         recipe: the recipe's name.
         sources: what the last pull made of the addresses of each.
-        items: all that a commit considers, by key.
-        states: key -> `current`, `gone` or `superseded`.
+        considered: source -> how many items a commit considers that it has at present.
 
     Raises:
         LedgerError: a source gave more, or less.
     """
-    considered = Counter(item.source for key, item in items.items() if states[key] == "current")
     for source in sources.keys() | considered.keys():
         pulled = sources[source].outcomes.get("pulled", 0) if source in sources else 0
-        if pulled != considered[source]:
+        if pulled != considered.get(source, 0):
             raise LedgerError(
                 "a commit does not account for every content of a source",
                 where=f"{recipe}, source {source}",
-                found=f"{considered[source]} items",
+                found=f"{considered.get(source, 0)} items",
                 expected=f"{pulled} that were pulled",
                 remedy="Run `goldloop pull` again; if it stays so, this is a fault of goldloop itself",
             )

@@ -42,7 +42,7 @@ def items_of(
     query = select(items).where(items.c.recipe == recipe, items.c.state.in_(states)).order_by(items.c.key)
     for row in connection.execute(query):
         if keys is None or row.key in keys:
-            yield _item(row)
+            yield item_of(row)
 
 
 def item_states(connection: Connection, recipe: str) -> dict[str, str]:
@@ -51,7 +51,8 @@ def item_states(connection: Connection, recipe: str) -> dict[str, str]:
     return {row.key: row.state for row in rows}
 
 
-def _item(row: Any) -> Item:
+def item_of(row: Any) -> Item:
+    """An item from a row of its table."""
     return Item(
         key=row.key,
         modality=row.modality,

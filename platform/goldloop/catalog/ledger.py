@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, literal, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from goldloop.catalog.content import upsert
 from goldloop.catalog.tables import ledger
 from goldloop.errors import LedgerError
 from goldloop.records import Outcome
@@ -74,18 +75,39 @@ def write_books(
             counts[entry.outcome] += 1
         connection.execute(
             insert(ledger),
-            [
-                {
-                    "recipe": recipe,
-                    "stage": stage,
-                    "subject": entry.subject,
-                    "outcome": entry.outcome,
-                    "reason": entry.reason,
-                }
-                for entry in chunk
-            ],
+            [_line(recipe, stage, entry) for entry in chunk],
         )
     return _balanced(recipe, Balance(stage, total, dict(counts)))
+
+
+def amend_books(
+    connection: Connection,
+    recipe: str,
+    stage: str,
+    total: int,
+    outcomes: Iterable[Outcome],
+    removed: Collection[str],
+) -> Balance:
+    """As `write_books`, of the subjects alone whose outcome is new, or that are no more.
+
+    Args:
+        connection: inside a transaction that is to hold the stage's other changes too.
+        recipe: the recipe's name.
+        stage: which stage.
+        total: how many subjects there are, counted apart from the outcomes.
+        outcomes: one for each subject whose outcome may be another.
+        removed: subjects that went in before and do not now.
+
+    Raises:
+        LedgerError: the numbers differ; nothing is then kept.
+    """
+    here = (ledger.c.recipe == recipe, ledger.c.stage == stage)
+    gone = sorted(removed)
+    for start in range(0, len(gone), _CHUNK):
+        connection.execute(delete(ledger).where(*here, ledger.c.subject.in_(gone[start : start + _CHUNK])))
+    for chunk in _chunks(outcomes):
+        upsert(connection, ledger, [_line(recipe, stage, entry) for entry in chunk])
+    return _balanced(recipe, replace(balance(connection, recipe, stage), total=total))
 
 
 def replace_books(
@@ -119,6 +141,16 @@ def replace_books(
     )
     written = balance(connection, recipe, stage)
     return _balanced(recipe, Balance(stage, total, written.outcomes))
+
+
+def _line(recipe: str, stage: str, entry: Outcome) -> dict[str, str]:
+    return {
+        "recipe": recipe,
+        "stage": stage,
+        "subject": entry.subject,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+    }
 
 
 def _balanced(recipe: str, books: Balance) -> Balance:

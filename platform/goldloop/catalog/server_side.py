@@ -121,18 +121,23 @@ def annotations_of(connection: Connection, recipe: str) -> Iterator[Annotation]:
     table = annotation_table
     order = (table.c.key, table.c.created_at, table.c.server, table.c.annotation_id)
     for row in connection.execute(select(table).where(table.c.recipe == recipe).order_by(*order)):
-        yield Annotation(
-            id=row.annotation_id,
-            task_id=row.task_id,
-            key=row.key,
-            annotator=row.annotator,
-            results=tuple(row.results),
-            cancelled=row.cancelled,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            lead_time=row.lead_time,
-            shown_model=row.shown_model,
-        )
+        yield annotation_of(row)
+
+
+def annotation_of(row: Any) -> Annotation:
+    """An annotation from a row of its table."""
+    return Annotation(
+        id=row.annotation_id,
+        task_id=row.task_id,
+        key=row.key,
+        annotator=row.annotator,
+        results=tuple(row.results),
+        cancelled=row.cancelled,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        lead_time=row.lead_time,
+        shown_model=row.shown_model,
+    )
 
 
 def annotation_state(connection: Connection, recipe: str) -> str:

@@ -186,6 +186,8 @@ def _agreement(facts: Mapping[str, Any]) -> dict[str, str]:
     if kappa:
         name = "Cohen's kappa" if kappa["kind"] == "cohen" else "Fleiss' kappa"
         told[name] = _alpha({**kappa, "alpha": kappa["value"]})
+    if facts.get("as_of"):
+        told["as of"] = f"{facts['as_of'][:12]}, all but the mean: few answers have changed since"
     return told
 
 

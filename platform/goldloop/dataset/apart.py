@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from goldloop.dataset.ledger import Line
+from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.placement import Clique
 from goldloop.dataset.policies import Policy

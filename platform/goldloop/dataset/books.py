@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from goldloop.dataset.ledger import WITH_ROW
+from goldloop.dataset.ledger_lines import WITH_ROW
 from goldloop.dataset.placement import WITHHELD
 from goldloop.errors import LedgerError, VersionError
 from goldloop.records import Item, Label, Outcome

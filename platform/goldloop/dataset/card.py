@@ -15,7 +15,7 @@ import yaml
 
 from goldloop.dataset.limits import known_limits
 from goldloop.dataset.shards import ROW, features_of
-from goldloop.dataset.tally import Tally
+from goldloop.dataset.tally import AS_OF, Tally
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def dataset_card(
         outcomes=sorted(tally.outcomes.items()),
         agreement=agreement,
         chance_corrected=list(_chance_corrected(agreement)),
+        as_of=str(agreement.get(AS_OF, ""))[:12],
         people=[_person(name, facts) for name, facts in agreement.get("annotators", {}).items()],
         reviewed=sorted((reviewed or {}).items()),
         sources=_sources(ledger or {}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from goldloop.dataset.digest import canonical, row_digest
-from goldloop.dataset.ledger import Line, State
+from goldloop.dataset.ledger_lines import Line, State
 from goldloop.dataset.placement import Place
 from goldloop.dataset.shards import Entry, in_order
 from goldloop.records import Label, Outcome

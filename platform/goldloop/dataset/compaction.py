@@ -37,7 +37,7 @@ class Source:
 def run_to_merge(parts: Sequence[Part]) -> int:
     """From which on the last files are to become one; their number if none are."""
     start = len(parts)
-    for level in range(64):
+    for level in sorted({_level(part) for part in parts}):
         run = len(parts)
         while run > 0 and not _is_large(parts[run - 1]) and _level(parts[run - 1]) <= level:
             run -= 1

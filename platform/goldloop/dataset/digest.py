@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ EMPTY = bytes(32)
 """The digest of a bucket without rows."""
 
 _ROWS_OF_A_BUCKET = 64
+_START = b'{"key":"'
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
@@ -51,11 +51,42 @@ def version_digest(
 def digest_of_leaves(task: str, classes: Sequence[str], leaves: Sequence[tuple[str, bytes]]) -> str:
     """The digest in hex, of key and leaf of each row, in any order."""
     digits = digits_for(len(leaves))
-    buckets: dict[str, list[bytes]] = defaultdict(list)
-    for key, leaf in sorted(leaves):
-        buckets[key[:digits]].append(leaf)
-    every = (f"{number:0{digits}x}" if digits else "" for number in range(16**digits))
-    return root(task, classes, b"".join(bucket_digest(buckets.get(name, ())) for name in every))
+    try:
+        found = bucket_digests([(bytes.fromhex(key), leaf) for key, leaf in leaves], digits)
+    except ValueError:
+        # A key that is none has no bucket: all rows in one make a digest that no version has.
+        found = {0: bucket_digest([leaf for _, leaf in sorted(leaves)])}
+    every = bytearray(len(EMPTY) * 16**digits)
+    for number, digest in found.items():
+        every[len(EMPTY) * number : len(EMPTY) * (number + 1)] = digest
+    return root(task, classes, bytes(every))
+
+
+def bucket_digests(leaves: Sequence[tuple[bytes, bytes]], digits: int) -> dict[int, bytes]:
+    """The number and the digest of each bucket that has a row.
+
+    Args:
+        leaves: key (32 bytes) and leaf of each row, in any order.
+        digits: how many digits of a key name its bucket.
+
+    Raises:
+        ValueError: a key has another length.
+    """
+    import numpy
+
+    if not leaves:
+        return {}
+    if any(len(key) != len(EMPTY) for key, _ in leaves):
+        raise ValueError("a key is not 32 bytes")
+    ordered = sorted(leaves)
+    heads = numpy.frombuffer(b"".join(key[:8] for key, _ in ordered), dtype=">u8")
+    numbers = heads >> numpy.uint64(64 - 4 * digits) if digits else numpy.zeros_like(heads)
+    every = b"".join(leaf for _, leaf in ordered)
+    starts = numpy.flatnonzero(numpy.diff(numbers, prepend=numbers[0] + 1) != 0).tolist()
+    return {
+        int(numbers[start]): hashlib.sha256(b"\x01" + every[32 * start : 32 * end]).digest()
+        for start, end in zip(starts, [*starts[1:], len(ordered)], strict=True)
+    }
 
 
 def digits_for(rows: int) -> int:
@@ -69,6 +100,16 @@ def digits_for(rows: int) -> int:
 def row_digest(key: str, split: str, target: Mapping[str, Any]) -> bytes:
     """A row's leaf (32 bytes): tells which row it is when the version's digest does not fit."""
     return hashlib.sha256(_line({"key": key, "split": split, "target": dict(target)})).digest()
+
+
+def row_end(split: str, target: Mapping[str, Any]) -> bytes:
+    """The end of a row's line, which is the same for all rows with this split and target."""
+    return b'",' + _line({"split": split, "target": dict(target)})[1:]
+
+
+def leaf_of(key: str, end: bytes) -> bytes:
+    """A row's leaf, as `row_digest` has it, of its key and the end of its line."""
+    return hashlib.sha256(_START + _encode(key)[1:-1].encode() + end).digest()
 
 
 def bucket_digest(leaves: Sequence[bytes]) -> bytes:

@@ -15,7 +15,7 @@ from goldloop.dataset.card import dataset_card
 from goldloop.dataset.certificate import DESCRIPTION, certify
 from goldloop.dataset.changes import Changes
 from goldloop.dataset.layout import lay_out
-from goldloop.dataset.ledger import Tree
+from goldloop.dataset.ledger_lines import Tree
 from goldloop.dataset.manifest import FORMAT, Manifest
 from goldloop.dataset.placement import Clique
 from goldloop.dataset.policies import Policy

@@ -24,14 +24,9 @@ from goldloop.dataset.compaction import Source, merge_shards
 from goldloop.dataset.digest import root as root_digest
 from goldloop.dataset.draft import sweep, write_description
 from goldloop.dataset.layout import link
-from goldloop.dataset.ledger import (
-    FORGOTTEN,
-    LEDGER_SUFFIX,
-    WITH_ROW,
-    Ledger,
-    Line,
-    ledger_without,
-)
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_files import LEDGER_SUFFIX, ledger_without
+from goldloop.dataset.ledger_lines import FORGOTTEN, WITH_ROW, Line
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.past import Ground
 from goldloop.dataset.reviewed import REVIEWED, has_reviewed, reviewed_outcomes, reviewed_without

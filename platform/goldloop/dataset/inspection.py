@@ -12,26 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from goldloop.dataset.apart import groups_torn_from, leaks, moved_rows, torn_groups
-from goldloop.dataset.digest import digest_of_leaves, root, row_digest
-from goldloop.dataset.ledger import FORGOTTEN, NO_ROW, WITH_ROW, Ledger, Line, tree_of
+from goldloop.dataset.digest import digest_of_leaves, root
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import FORGOTTEN, NO_ROW, WITH_ROW, Line, tree_of
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.placement import Clique
 from goldloop.dataset.policies import Policy
+from goldloop.dataset.read_back import UNREADABLE, Row, plain, read_back
 from goldloop.dataset.reviewed import REVIEWED
-from goldloop.dataset.shards import ROW, read_rows
 from goldloop.dataset.tally import Tally
-from goldloop.dataset.targets import Judged, judge
-from goldloop.records import content_key
 from goldloop.tasks.base import Task
 
 LEDGER = "goldloop/ledger"
 """What the names of the ledger's files begin with."""
-
-_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, MemoryError)
-"""What reading bytes that are not as they should be raises; pyarrow's errors derive from these.
-
-Among them what a file claims wrongly: of a type that pyarrow does not know, of a size that no memory holds.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +49,6 @@ class Check:
     count: int
     passed: bool
     carried: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What matters of one row that was read.
-
-    Attributes:
-        where: file and key.
-        key: what it says that its content is.
-        split: by the name of its file.
-        group: what keeps items in one split.
-        content: `content_key` of its content as it is.
-        target: the columns of its label.
-        digest: of key, split and target.
-        number: the row's own.
-        judged: whether the label means something and fits the content.
-    """
-
-    where: str
-    key: str
-    split: str
-    group: str
-    content: str
-    target: Mapping[str, Any]
-    digest: bytes
-    number: int
-    judged: Judged
 
 
 @dataclass(slots=True)
@@ -152,8 +118,8 @@ def _lines(folder: Path, manifest: Manifest) -> tuple[list[Line], Fault | None]:
         ledger = Ledger([folder / part.path for part in manifest.ledger])
         ledger.tree()
         return list(ledger.lines()), None
-    except _UNREADABLE as error:
-        return [], Fault(LEDGER, f"cannot be read: {_plain(error)}")
+    except UNREADABLE as error:
+        return [], Fault(LEDGER, f"cannot be read: {plain(error)}")
 
 
 def inspect_changes(
@@ -262,41 +228,8 @@ def _shards(manifest: Manifest) -> list[Part]:
 def _rows(
     folder: Path, task: Task[Any], manifest: Manifest, new: Container[str] | None = None
 ) -> tuple[list[Row], list[Fault]]:
-    """The rows of a version, of these files alone if they are given, and what cannot be read."""
-    columns = list(task.to_row(task.examples()[0].target))
-    dead = frozenset(manifest.dead)
-    rows: list[Row] = []
-    faults: list[Fault] = []
-    for split, parts in sorted(manifest.shards.items()):
-        for part in parts:
-            if new is not None and part.path not in new:
-                continue
-            try:
-                for read in read_rows(folder / part.path, ["key", "group", task.modality, *columns, ROW]):
-                    if read[ROW] not in dead:
-                        target = {column: read[column] for column in columns}
-                        rows.append(_row(task, read, target, part.path, split))
-            except _UNREADABLE as error:
-                faults.append(Fault(part.path, f"cannot be read: {_plain(error)}"))
-    return rows, faults
-
-
-def _row(task: Task[Any], read: Mapping[str, Any], target: Mapping[str, Any], name: str, split: str) -> Row:
-    key, group = read["key"], read["group"]
-    if not (isinstance(key, str) and isinstance(group, str)):
-        raise ValueError("a row has no key or no group")
-    content = read["text"] if "text" in read else read["image"]["bytes"]
-    return Row(
-        where=f"{name} row {key}",
-        key=key,
-        split=split,
-        group=group,
-        content=content_key(content.encode() if isinstance(content, str) else content),
-        target=target,
-        digest=row_digest(key, split, target),
-        number=read[ROW],
-        judged=judge(task, key, content, target),
-    )
+    rows, unreadable = read_back(folder, task, manifest, new)
+    return rows, [Fault(*each) for each in unreadable]
 
 
 def _content_faults(rows: Iterable[Row]) -> Iterator[Fault]:
@@ -349,7 +282,3 @@ def _balance_faults(rows: Iterable[Row], labelled: Mapping[str, Line], *, whole:
         yield from (Fault(f"row {key}", "is missing") for key in missing)
     elif missing:
         yield Fault("data", f"{len(missing)} of {len(labelled)} rows cannot be read")
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,8 @@ from typing import Any
 from goldloop.dataset.answers import merge_answers, write_answers
 from goldloop.dataset.changes import Changes
 from goldloop.dataset.compaction import Source, merge_shards, run_to_merge, shards_to_rewrite
-from goldloop.dataset.ledger import Tree, merge_ledger, write_lines
+from goldloop.dataset.ledger_files import merge_ledger, write_lines
+from goldloop.dataset.ledger_lines import Tree
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.shards import numbers_of, part_of, schema_of, write_shards
 from goldloop.dataset.splits import SPLITS

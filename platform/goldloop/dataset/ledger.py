@@ -21,72 +21,19 @@ Beside its lines a file has the buckets of the digest that they changed.
 
 from __future__ import annotations
 
-import base64
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset.digest import bucket_digest, digits_for
+from goldloop.dataset.ledger_files import LedgerFile, last_words, schema_of_lines
+from goldloop.dataset.ledger_lines import NO_ROW, Line, State, Tree, tree_of
 
 if TYPE_CHECKING:
     import pyarrow
 
-NO_ROW = bytes(32)
-WITH_ROW = frozenset({"labelled", "imported"})
-"""The outcomes of items that have a row."""
-FORGOTTEN = "forgotten"
-"""The outcome of an item that was erased: it may have a leaf in the digest, which stays, but no row."""
-LEDGER_SUFFIX = ".arrow"
-
 _KEY = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What became of one item; the fields are the file's columns.
-
-    `outcome` is None where the item is no longer considered.
-    """
-
-    key: str
-    outcome: str | None
-    reason: str = ""
-    split: str | None = None
-    row: bytes = NO_ROW
-    number: int = -1
-    mark: int = 0
-    group: str | None = None
-    policy: int | None = None
-    basis: str | None = None
-    held: str | None = None
-
-
-class State(NamedTuple):
-    """What tells whether anything about an item is new."""
-
-    row: bytes
-    number: int
-    mark: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """The buckets of a version's digest.
-
-    Attributes:
-        digits: how many digits of a key name its bucket.
-        buckets: all of them in order, 32 bytes each.
-        changed: those that are not as they were, by number.
-        is_new: all of them are, as the version before has none, or others.
-    """
-
-    digits: int
-    buckets: bytes
-    changed: Mapping[int, bytes]
-    is_new: bool = False
 
 
 class Ledger:
@@ -100,7 +47,7 @@ class Ledger:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._files = [_File(path) for path in paths]
+        self._files = [LedgerFile(path) for path in paths]
 
     def find(self, keys: Iterable[str]) -> dict[str, Line]:
         """The lines of those items that are considered."""
@@ -108,14 +55,13 @@ class Ledger:
 
     def last_lines(self, keys: Iterable[str]) -> dict[str, Line]:
         """The lines of those items that have one, considered or not."""
-        found = {}
-        for key in keys:
-            wanted = bytes.fromhex(key)
-            for file in reversed(self._files):
-                place = file.place(wanted)
-                if file.key(place) == wanted:
-                    found[key] = file.line(place)
-                    break
+        found: dict[str, Line] = {}
+        left = {bytes.fromhex(key): key for key in keys}
+        for file in reversed(self._files):
+            places = file.places(list(left))
+            for line in file.lines(list(places.values())) if places else ():
+                found[line.key] = line
+                del left[bytes.fromhex(line.key)]
         return found
 
     def states(self) -> dict[str, State]:
@@ -127,8 +73,9 @@ class Ledger:
     def lines(self) -> Iterator[Line]:
         """Every item's line, in the order of the keys."""
         for batch in self.table().to_batches(max_chunksize=10_000):
-            for fields in batch.to_pylist():
-                yield Line(**{**fields, "key": fields["key"].hex()})
+            keys, *others = (batch[name].to_pylist() for name in schema_of_lines().names)
+            for key, *fields in zip(keys, *others, strict=True):
+                yield Line(key.hex(), *fields)
 
     def table(self) -> pyarrow.Table:
         """The lines of all items that are considered as columns, in the order of the keys."""
@@ -142,14 +89,20 @@ class Ledger:
         """As `table`, with items that are no longer considered and once had a row."""
         return last_words([file.table for file in self._files])
 
-    def forgotten(self) -> list[str]:
-        """The keys of the items that were erased."""
-        from pyarrow import compute
+    def with_outcome(self, outcome: str) -> list[str]:
+        """The keys of the items that have an outcome; where few files know of it, few lines are looked at."""
+        keys = {key for file in self._files for key in file.told_as(outcome)}
+        return [key for key, line in self.find(sorted(keys)).items() if line.outcome == outcome]
 
-        functions: Any = compute
-        table = self.table()
-        keys = table.filter(functions.equal(table["outcome"].cast("string"), FORGOTTEN))["key"].to_pylist()
-        return [key.hex() for key in keys]
+    def of_groups(self, names: Collection[str]) -> dict[str, Line]:
+        """A line of each of these groups that has one, of an item that is considered or held a place."""
+        found: dict[str, Line] = {}
+        for file in self._files:
+            keys = file.in_groups(names)
+            for line in self.last_lines(keys).values():
+                if line.group in names:
+                    found.setdefault(str(line.group), line)
+        return found
 
     def tree(self) -> Tree:
         """The buckets as the files have them."""
@@ -167,28 +120,30 @@ class Ledger:
         before = self.tree()
         if not self._files or digits_for(rows) != before.digits:
             return self._new_tree(lines, rows)
-        touched: dict[str, dict[bytes, bytes]] = defaultdict(dict)
+        touched: dict[int, dict[bytes, bytes]] = defaultdict(dict)
         for line in lines:
-            touched[line.key[: before.digits]][bytes.fromhex(line.key)] = line.row
+            number = int(line.key[: before.digits] or "0", 16)
+            touched[number][bytes.fromhex(line.key)] = line.row
         buckets = bytearray(before.buckets)
         changed = {}
-        for name, over in touched.items():
-            number = int(name or "0", 16)
-            changed[number] = self._bucket(name, over)
+        for number, leaves in self._leaves(list(touched), before.digits):
+            leaves.update(touched[number])
+            changed[number] = bucket_digest([leaf for _, leaf in sorted(leaves.items()) if leaf != NO_ROW])
             buckets[_KEY * number : _KEY * (number + 1)] = changed[number]
         return Tree(before.digits, bytes(buckets), changed)
 
-    def _bucket(self, name: str, over: Mapping[bytes, bytes]) -> bytes:
-        rows: dict[bytes, bytes] = {}
-        low, high = bytes.fromhex(name.ljust(64, "0")), bytes.fromhex(name.ljust(64, "f"))
+    def _leaves(self, numbers: Sequence[int], digits: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+        """The leaves of some buckets by key, those among them that say that there is no row."""
+        import numpy
+
+        width = 64 - 4 * digits
+        starts = numpy.array([number << width for number in numbers], dtype=numpy.uint64)
+        ends = starts + numpy.uint64((1 << width) - 1)
+        found: list[dict[bytes, bytes]] = [{} for _ in numbers]
         for file in self._files:
-            for place in range(file.place(low), len(file)):
-                key = file.key(place)
-                if key > high:
-                    break
-                rows[key] = file.row(place)
-        rows.update(over)
-        return bucket_digest([row for _, row in sorted(rows.items()) if row != NO_ROW])
+            for place, first, last in file.spans(starts, ends):
+                found[place].update((file.key(line), file.row(line)) for line in range(first, last))
+        yield from zip(numbers, found, strict=True)
 
     def _new_tree(self, lines: Sequence[Line], rows: int) -> Tree:
         table = self.table() if self._files else None
@@ -199,177 +154,3 @@ class Ledger:
         )
         leaves |= {bytes.fromhex(line.key): line.row for line in lines}
         return tree_of(((key, row) for key, row in leaves.items() if row != NO_ROW), rows)
-
-
-class _File:
-    """One file of the chain, mapped into memory."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow
-
-        source = pyarrow.memory_map(str(path))
-        batch, told = pyarrow.ipc.open_file(source).get_batch_with_custom_metadata(0)
-        if batch.schema != _schema():
-            raise ValueError("its columns are not those of a ledger")
-        self.table = pyarrow.Table.from_batches([batch])
-        self._batch = batch
-        self._keys, self._rows = (memoryview(batch[name].buffers()[1] or b"") for name in ("key", "row"))
-        self.digits = int(told["digits"])
-        self._buckets = told["buckets"]
-
-    def __len__(self) -> int:
-        return int(self._batch.num_rows)
-
-    def key(self, place: int) -> bytes:
-        return bytes(self._keys[_KEY * place : _KEY * (place + 1)])
-
-    def row(self, place: int) -> bytes:
-        return bytes(self._rows[_KEY * place : _KEY * (place + 1)])
-
-    def place(self, key: bytes) -> int:
-        """Of the first line whose key is not below this one."""
-        return bisect_left(range(len(self)), key, key=self.key)
-
-    def line(self, place: int) -> Line:
-        fields = {name: self._batch[name][place].as_py() for name in self._batch.schema.names}
-        return Line(**{**fields, "key": fields["key"].hex()})
-
-    def told(self) -> bytes:
-        """The buckets that it has: the number of each in 4 bytes, then its digest."""
-        return base64.b64decode(self._buckets)
-
-    def buckets(self) -> Iterator[tuple[int, bytes]]:
-        told = self.told()
-        for start in range(0, len(told), 4 + _KEY):
-            yield int.from_bytes(told[start : start + 4], "big"), told[start + 4 : start + 4 + _KEY]
-
-
-def tree_of(leaves: Iterable[tuple[bytes, bytes]], rows: int) -> Tree:
-    """The buckets of so many rows, of key and leaf of each."""
-    digits = digits_for(rows)
-    buckets: dict[int, list[bytes]] = defaultdict(list)
-    for key, leaf in sorted(leaves):
-        buckets[int(key[: (digits + 1) // 2].hex()[:digits] or "0", 16)].append(leaf)
-    changed = {number: bucket_digest(each) for number, each in buckets.items()}
-    every = bytearray(_KEY * 16**digits)
-    for number, digest in changed.items():
-        every[_KEY * number : _KEY * (number + 1)] = digest
-    return Tree(digits, bytes(every), changed, is_new=True)
-
-
-def last_words(tables: Sequence[pyarrow.Table], *, whole: bool = True) -> pyarrow.Table:
-    """The last line on each item, in the order of the keys.
-
-    Args:
-        tables: oldest first.
-        whole: nothing is before them, so that items which are no longer considered, and never had a row, can
-            be left out.
-    """
-    import pyarrow
-    from pyarrow import compute
-
-    table = pyarrow.concat_tables(tables).unify_dictionaries().combine_chunks()
-    if len(tables) > 1:
-        last = {key: place for place, key in enumerate(table["key"].to_pylist())}
-        table = table.take(pyarrow.array([last[key] for key in sorted(last)], pyarrow.int64()))
-    functions: Any = compute
-    if not whole:
-        return table
-    return table.filter(
-        functions.or_(functions.is_valid(table["outcome"]), functions.is_valid(table["held"]))
-    )
-
-
-def merge_ledger(path: Path, paths: Sequence[Path], *, whole: bool) -> int:
-    """Write the last words of some files that follow each other as one; returns how many lines that makes.
-
-    Args:
-        path: of the new file.
-        paths: oldest first.
-        whole: nothing is before them.
-    """
-    files = [_File(each) for each in paths]
-    digits = files[-1].digits
-    changed = dict(each for file in files if file.digits == digits for each in file.buckets())
-    table = last_words([file.table for file in files], whole=whole)
-    write_table(path, table, Tree(digits, b"", changed))
-    return len(table)
-
-
-def ledger_without(path: Path, source: Path, key: str) -> int:
-    """Write a file anew in which an item is `forgotten`: no reason, no row but its leaf; returns its lines.
-
-    Args:
-        path: of the new file.
-        source: the file, which has a line on the item.
-        key: the item's.
-    """
-    import pyarrow
-
-    file = _File(source)
-    place = file.place(bytes.fromhex(key))
-    line = file.line(place)
-    told = {
-        "key": bytes.fromhex(key), "outcome": None if line.outcome is None else FORGOTTEN,
-        "reason": line.split or "", "split": None, "row": line.row, "number": -1, "mark": 0,
-    }  # fmt: skip
-    # As plain texts: a dictionary would keep the reason that nothing refers to any more.
-    plain = pyarrow.schema(
-        [(name, _plain_type(kind)) for name, kind in zip(_schema().names, _schema().types, strict=True)]
-    )
-    table = file.table.cast(plain)
-    stone = pyarrow.Table.from_pylist([told], schema=plain)
-    table = pyarrow.concat_tables([table.slice(0, place), stone, table.slice(place + 1)])
-    write_table(path, table, Tree(file.digits, b"", dict(file.buckets())))
-    return len(table)
-
-
-def write_lines(path: Path, lines: Iterable[Line], tree: Tree) -> int:
-    """Write lines as one file, with the buckets that they changed; returns how many there are."""
-    import pyarrow
-
-    ordered = sorted(lines, key=lambda line: line.key)
-    columns: dict[str, list[Any]] = {
-        name: [getattr(line, name) for line in ordered] for name in _schema().names
-    }
-    columns["key"] = [bytes.fromhex(key) for key in columns["key"]]
-    write_table(path, pyarrow.table(columns, schema=_schema()), tree)
-    return len(ordered)
-
-
-def write_table(path: Path, table: pyarrow.Table, tree: Tree) -> None:
-    """Write lines in the order of their keys as one file, with the buckets that they changed."""
-    import pyarrow
-
-    told = b"".join(number.to_bytes(4, "big") + digest for number, digest in sorted(tree.changed.items()))
-    (batch,) = table.cast(_schema()).combine_chunks().to_batches()
-    metadata = {"digits": str(tree.digits), "buckets": base64.b64encode(told).decode()}
-    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, _schema()) as writer:
-        writer.write_batch(batch, custom_metadata=metadata)
-
-
-def _plain_type(kind: pyarrow.DataType) -> pyarrow.DataType:
-    import pyarrow
-
-    return kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-
-
-def _schema() -> pyarrow.Schema:
-    import pyarrow
-
-    word = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    return pyarrow.schema(
-        {
-            "key": pyarrow.binary(_KEY),
-            "outcome": word,
-            "reason": word,
-            "split": word,
-            "row": pyarrow.binary(_KEY),
-            "number": pyarrow.int64(),
-            "mark": pyarrow.uint64(),
-            "group": pyarrow.string(),
-            "policy": pyarrow.int16(),
-            "basis": word,
-            "held": word,
-        }
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from goldloop.dataset.ledger import last_words
+from goldloop.dataset.ledger_files import last_words
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.errors import VersionError
 

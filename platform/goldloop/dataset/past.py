@@ -12,9 +12,10 @@ from typing import Any
 
 from goldloop.dataset import history
 from goldloop.dataset.certificate import DESCRIPTION, held_by
-from goldloop.dataset.ledger import Ledger, Line
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.manifest import Manifest
-from goldloop.dataset.shards import rows_numbered, schema_of
+from goldloop.dataset.shards import ROW, rows_numbered, schema_of
 from goldloop.dataset.tally import Tally
 from goldloop.errors import VersionError
 from goldloop.records import Label
@@ -69,14 +70,15 @@ class Ground:
 
     def labels(self, task: Task[Any], lines: Iterable[Line]) -> list[tuple[str, Label[Any]]]:
         """Split and label of the rows that these lines are about."""
-        splits = {line.number: line.split for line in lines if line.split is not None}
-        columns = ["key", "provenance", "annotators", "agreement", "shown_models", "confidence"]
+        asked = {line.number: line for line in lines if line.split is not None}
+        # Not the key, of which a row group has far more bytes than of all these.
+        columns = ["provenance", "annotators", "agreement", "shown_models", "confidence"]
         columns += task.to_row(task.examples()[0].target)
         shards = [part for parts in self.manifest.shards.values() for part in parts]
         found = []
-        for row in rows_numbered(self.folder, shards, splits, columns):
+        for row in rows_numbered(self.folder, shards, asked, columns):
             label = Label(
-                key=row["key"],
+                key=asked[row[ROW]].key,
                 target=task.from_row(row),
                 annotators=tuple(row["annotators"]),
                 agreement=row["agreement"],
@@ -84,7 +86,7 @@ class Ground:
                 shown_models=tuple(row["shown_models"]),
                 confidence=row["confidence"],
             )
-            found.append((str(splits[row["row"]]), label))
+            found.append((str(asked[row[ROW]].split), label))
         return found
 
     def tally(self, task: Task[Any]) -> Tally:

@@ -103,8 +103,13 @@ class Placement:
         self.reasons[key] = reason
         self.places.pop(key, None)
 
-    def in_words(self, cliques: Sequence[Clique]) -> Iterator[str]:
-        """What people should know of it: near-duplicates, what is kept out, groups that are very large."""
+    def in_words(self, cliques: Sequence[Clique], *, of_changes: bool = False) -> Iterator[str]:
+        """What people should know of it: near-duplicates, what is kept out, groups that are very large.
+
+        Args:
+            cliques: near-duplicates among its items and others.
+            of_changes: it has but a few of the version's items, so that no group can be told to be large.
+        """
         if cliques:
             count = len(set().union(*cliques))
             yield f"{count:,} items have near-duplicates, with which they stay in one split"
@@ -112,7 +117,7 @@ class Placement:
             key = min(self.reasons)
             count = len(self.reasons)
             yield f"{count:,} items are kept out, such as {self.named(key)}: {self.reasons[key]}"
-        sizes = Counter(place.group for place in self.places.values())
+        sizes = Counter(place.group for place in self.places.values() if not of_changes)
         for group, size in sizes.most_common(1):
             if size > max(len(self.places) * _LARGE, _MANY):
                 yield (

@@ -37,25 +37,41 @@ def open_split(folder: Path, task: Task[Any], split: str, cache: Path) -> datase
         VersionError: the version cannot be read.
     """
     import datasets
-    from datasets.table import MemoryMappedTable, concat_tables
 
-    features = features_of(task)
+    features = _undecoded(task)
     manifest = Manifest.load(folder)
     parts = manifest.shards.get(split, ())
     if not parts:
-        rows = datasets.Dataset.from_dict({column: [] for column in features}, features=features)
-    else:
-        files = [_arrow_file(folder / part.path, part, features, cache) for part in parts]
-        table = concat_tables([MemoryMappedTable.from_file(str(file)) for file in files])
-        info = datasets.DatasetInfo(features=features)
-        rows = datasets.Dataset(table.cast(features.arrow_schema), info=info)
-        places = _places(folder, manifest, parts, split)
-        if places is not None:
-            rows = rows.select(places)
+        return datasets.Dataset.from_dict({column: [] for column in features}, features=features)
+    files = [_arrow_file(folder / part.path, part, features, cache) for part in parts]
+    places = _places(folder, manifest, parts, split)
+    return _mapped(files, features, places)
+
+
+def _mapped(files: Sequence[Path], features: datasets.Features, places: NDArray[Any] | None) -> Any:
+    """Rows of Arrow files, all of them as they lie or those at some places."""
+    import datasets
+    from datasets.table import MemoryMappedTable, concat_tables
+
+    from goldloop.dataset.ordered_table import MOST_RUNS, OrderedTable, begins_run
+
+    info = datasets.DatasetInfo(features=features)
+    if places is not None and begins_run(places).sum() <= MOST_RUNS:
+        return datasets.Dataset(OrderedTable(files, features.arrow_schema, places), info=info)
+    table = concat_tables([MemoryMappedTable.from_file(str(file)) for file in files])
+    rows = datasets.Dataset(table.cast(features.arrow_schema), info=info)
+    return rows if places is None else rows.select(places)
+
+
+def _undecoded(task: Task[Any]) -> datasets.Features:
+    """All columns of a version, images as the bytes of their files."""
+    import datasets
+
+    features = features_of(task)
     for column, feature in features.items():
         if isinstance(feature, datasets.Image):
-            rows = rows.cast_column(column, datasets.Image(decode=False))
-    return rows
+            features[column] = datasets.Image(decode=False)
+    return features
 
 
 def sample_of(folder: Path, task: Task[Any], split: str, count: int) -> datasets.Dataset:
@@ -65,10 +81,7 @@ def sample_of(folder: Path, task: Task[Any], split: str, count: int) -> datasets
     """
     import datasets
 
-    features = features_of(task)
-    for column, feature in features.items():
-        if isinstance(feature, datasets.Image):
-            features[column] = datasets.Image(decode=False)
+    features = _undecoded(task)
     if task.modality == "text":
         chosen = _with_longest(folder, split, count, list(features))
     else:

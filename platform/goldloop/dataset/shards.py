@@ -13,8 +13,10 @@ Columns beside the content and the target:
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +147,7 @@ def part_of(path: Path, rows: int, first: int = 0, last: int = -1) -> Part:
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """All rows of one Parquet file in plain Python, images as `{"bytes": ..., "path": ...}`."""
-    for batch in _batches(path, columns):
+    for batch in batches_of(path, columns):
         yield from batch.to_pylist()
 
 
@@ -213,7 +215,7 @@ def rows_numbered(
         if not inside:
             continue
         with parquet.ParquetFile(folder / part.path) as file:
-            groups = _groups_with(file.metadata, inside)
+            groups = _groups_with(file.metadata, part, inside)
             if groups:
                 table = file.read_row_groups(groups, columns=[*columns, ROW])
                 found += table.filter(
@@ -222,10 +224,11 @@ def rows_numbered(
     return found
 
 
-def _groups_with(metadata: Any, numbers: Sequence[int]) -> list[int]:
-    """The row groups between whose lowest and highest number any of these is."""
-    from bisect import bisect_left
-
+def _groups_with(metadata: Any, part: Part, numbers: Sequence[int]) -> list[int]:
+    """The row groups that may have a row with any of these numbers, which ascend."""
+    if part.is_gapless:
+        ends = list(accumulate(metadata.row_group(each).num_rows for each in range(metadata.num_row_groups)))
+        return sorted({bisect_right(ends, number - part.first) for number in numbers})
     column = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == ROW)
     found = []
     for group in range(metadata.num_row_groups):
@@ -236,7 +239,8 @@ def _groups_with(metadata: Any, numbers: Sequence[int]) -> list[int]:
     return found
 
 
-def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
+def batches_of(path: Path, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
+    """All rows of one Parquet file, as many at a time as may lie in memory."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from goldloop.dataset.config import Split
-from goldloop.dataset.ledger import Ledger, Line
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.past import Ground
 from goldloop.dataset.placement import Before, Place
 from goldloop.dataset.policies import Policy, read_policies
@@ -103,6 +104,23 @@ def former_rows(grounds: Sequence[Ground]) -> set[str]:
     return found
 
 
+def standing_among(grounds: Sequence[Ground], keys: Collection[str], told: Collection[str]) -> set[str]:
+    """Which of these items keep their rows, or had one once.
+
+    Args:
+        grounds: as `standing_for_some` takes them.
+        keys: of the items.
+        told: keys of those of which a commit tells something: they keep no row by themselves.
+    """
+    found: set[str] = set()
+    for ground in grounds:
+        for key, line in ground.ledger.last_lines(keys).items():
+            stays = line.split is not None and (ground is not grounds[0] or key not in told)
+            if stays or line.held is not None:
+                found.add(key)
+    return found
+
+
 class _Numbers:
     """The policies of several versions as one list, and places by their numbers in it."""
 
@@ -128,19 +146,10 @@ class _Numbers:
 
 def _lines_of_groups(ledger: Ledger, names: set[str]) -> list[Line]:
     """A line of each group that has one: of the item that gave it its name, or of any other."""
-    import pyarrow
-    from pyarrow import compute
-
-    functions: Any = compute
     own = ledger.last_lines(name for name in names if _is_key(name))
     found = {key: line for key, line in own.items() if (line.group or key) == key}
-    wanted = pyarrow.array(sorted(names - found.keys()), pyarrow.string())
-    if len(wanted):
-        table = ledger.whole_table()
-        for fields in table.filter(functions.is_in(table["group"], wanted)).to_pylist():
-            line = Line(**{**fields, "key": fields["key"].hex()})
-            found.setdefault(str(line.group), line)
-    return list(found.values())
+    wanted = names - found.keys()
+    return [*found.values(), *(ledger.of_groups(wanted) if wanted else {}).values()]
 
 
 def _is_key(name: str) -> bool:

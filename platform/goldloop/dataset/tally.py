@@ -13,6 +13,9 @@ from goldloop.dataset.splits import SPLITS
 from goldloop.records import Label
 from goldloop.tasks.base import Task
 
+AS_OF = "as_of"
+"""Names, among figures of agreement, the version of whose answers all but `mean` and `items` are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:

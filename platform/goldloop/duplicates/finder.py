@@ -7,7 +7,7 @@ what is new in them. Memory holds the sketches of some thousands of items at a t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -54,6 +54,11 @@ class Finder:
         known = self._store.classes()
         return [key for key in keys if key not in known]
 
+    def unknown_among(self, keys: Collection[str]) -> list[str]:
+        """As `unknown`, of a few keys; the cost is theirs."""
+        known = self._store.classes_of(keys)
+        return [key for key in keys if key not in known]
+
     def learn(self, contents: Iterable[tuple[str, Content]]) -> Iterator[str]:
         """Look at contents, by key, a few hundred at a time; gives each key when it is known."""
         remaining = iter(contents)
@@ -92,6 +97,34 @@ class Finder:
         found = [tuple(sorted(each)) for each in members.values() if len(each) > 1]
         near = ((members.get(one), members.get(other)) for one, other in self._store.pairs())
         found += [tuple(sorted([*one, *other])) for one, other in near if one and other]
+        return sorted(found)
+
+    def cliques_about(
+        self, keys: Collection[str], present: Callable[[Collection[str]], Container[str]], progress: Progress
+    ) -> list[Clique]:
+        """Those of `cliques` that have one of a few keys; the cost is theirs.
+
+        Args:
+            keys: of contents that were learnt.
+            present: of other keys, tells which are asked about too.
+            progress: where to tell how far it is.
+
+        Raises:
+            VersionError: as `cliques`.
+        """
+        self._compare(progress)
+        own = set(self._store.classes_of(keys).values())
+        near = [pair for pair in self._store.pairs() if own.intersection(pair)]
+        members = self._store.members(own.union(*near))
+        others = {key for every in members.values() for key in every}.difference(keys)
+        here = present(others)
+        held = {
+            number: [key for key in every if key in keys or key in here] for number, every in members.items()
+        }
+        found = [tuple(sorted(held[number])) for number in own if len(held[number]) > 1]
+        found += [
+            tuple(sorted([*held[one], *held[other]])) for one, other in near if held[one] and held[other]
+        ]
         return sorted(found)
 
     def _compare(self, progress: Progress) -> None:

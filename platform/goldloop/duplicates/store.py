@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS pairs (one INTEGER, other INTEGER, PRIMARY KEY (one, 
 _PATIENCE = 600
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _AT_ONCE = 500
+_CLASS = "SELECT class FROM items WHERE key = ?"
+_MEMBERS = "SELECT key FROM items WHERE class = ?"
 
 
 class Store:
@@ -54,6 +56,20 @@ class Store:
         """Content key -> class, of everything that is known."""
         with self._open() as connection:
             return {key.hex(): number for key, number in connection.execute("SELECT key, class FROM items")}
+
+    def classes_of(self, keys: Iterable[str]) -> dict[str, int]:
+        """Content key -> class, of those among these that are known."""
+        with self._open() as connection:
+            asked = ((key, connection.execute(_CLASS, (bytes.fromhex(key),)).fetchone()) for key in keys)
+            return {key: row[0] for key, row in asked if row is not None}
+
+    def members(self, numbers: Iterable[int]) -> dict[int, list[str]]:
+        """Class -> the content keys that it has."""
+        with self._open() as connection:
+            return {
+                number: [key.hex() for (key,) in connection.execute(_MEMBERS, (number,))]
+                for number in numbers
+            }
 
     def add(self, traces: Mapping[str, Trace]) -> None:
         """Keep traces by content key; those of a class that is there add nothing but their keys."""

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from goldloop.quality.alpha import Alpha, Interval, alpha, mean_interval, nominal
-from goldloop.quality.annotators import Annotator, Pair, annotators_of, compare, pairs_of
+from goldloop.quality.annotators import Alike, Annotator, Pair, annotators_of, compare, pairs_of
 from goldloop.quality.kappa import Kappa, kappa
 from goldloop.records import Annotation
 from goldloop.tasks.base import Task
@@ -82,6 +82,7 @@ def agreement_of(
     answers: Mapping[str, Mapping[str, Any]],
     settled: Mapping[str, Any] | None = None,
     acts: Sequence[Annotation] = (),
+    alike: Alike | None = None,
 ) -> Agreement:
     """The agreement of a dataset.
 
@@ -90,8 +91,9 @@ def agreement_of(
         answers: key -> annotator -> target.
         settled: key -> the label's target, of items that have one.
         acts: the last of each annotator on each item.
+        alike: what `compare` says of the answers, where it has been asked.
     """
-    alike = compare(task, answers)
+    alike = compare(task, answers) if alike is None else alike
     given = [answers[key] for key in alike]
     compared = [list(item.values()) for item in given]
     means = [fmean(pairs.values()) for pairs in alike.values()]

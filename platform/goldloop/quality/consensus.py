@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Any
 
 from goldloop.errors import AnnotationError
 from goldloop.quality.agreement import Agreement, agreement_of, pairwise_agreement
+from goldloop.quality.annotators import compare
 from goldloop.quality.policies import Settler, settler
 from goldloop.records import IMPORTED, Annotation, Item, Label, Outcome, Reopened, Reviewed
 from goldloop.tasks.base import SettlementPolicy, Task
@@ -25,6 +27,7 @@ class Settlement:
         agreement: over all items that were answered twice or more, disputed ones included; answers to items
             that were sent back are left out, as they are not given independently.
         answers: key -> annotator -> target, of every item that people answered.
+        alike: key -> the mean agreement of two of its answers, of the items that `agreement` is over.
         reviewed: what came of the items that were sent back, by key.
     """
 
@@ -32,6 +35,7 @@ class Settlement:
     outcomes: tuple[Outcome, ...]
     agreement: Agreement
     answers: Mapping[str, Mapping[str, Any]]
+    alike: Mapping[str, float]
     reviewed: tuple[Reviewed, ...] = ()
 
 
@@ -96,11 +100,14 @@ def settle(
     desk = _Desk(task, decide, annotators_per_item, reviewer)
     results = {case.item.key: desk.settle(case, sent.get(case.item.key)) for case in cases}
     labels = {key: result for key, result in results.items() if isinstance(result, Label)}
+    alike = compare(task, answered)
+    targets = {key: label.target for key, label in labels.items()}
     return Settlement(
         tuple(labels.values()),
         tuple(_outcome(key, result) for key, result in results.items()),
-        _agreement(task, cases, labels),
+        agreement_of(task, answered, targets, [act for case in cases for act in case.acts], alike),
         {case.item.key: case.targets | case.later for case in cases if case.targets or case.later},
+        {key: fmean(pairs.values()) for key, pairs in alike.items()},
         tuple(
             _reviewed(task, case, sent[case.item.key], results[case.item.key])
             for case in cases
@@ -224,12 +231,6 @@ def _reviewed(task: Task[Any], case: _Case, sent: Reopened, result: Label[Any] |
         after=after,
         reviewers=tuple(sorted(case.later)),
     )
-
-
-def _agreement(task: Task[Any], cases: Sequence[_Case], labels: Mapping[str, Label[Any]]) -> Agreement:
-    answers = {case.item.key: case.targets for case in cases if case.targets}
-    settled = {key: label.target for key, label in labels.items()}
-    return agreement_of(task, answers, settled, [act for case in cases for act in case.acts])
 
 
 def latest(acts: Iterable[Annotation]) -> list[Annotation]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from goldloop.dataset import version as versions
+from goldloop.dataset.amendment import amend
 from goldloop.dataset.config import DatasetConfig
 from goldloop.dataset.policies import ByGroup
 from goldloop.dataset.version import Version
+from goldloop.dataset.whole import write
 from goldloop.media import MediaStore
 from goldloop.records import Item, Label, Outcome, content_key
 from goldloop.tasks import tasks
@@ -52,7 +53,7 @@ class Material:
             "balances": {"pull": {"pulled": len(self.items)}},
             "recipe_digest": "0" * 64,
         }
-        return versions.write(**(arguments | changes))
+        return write(**(arguments | changes))
 
     def amend(self, **changes: Any) -> Version:
         """Commit changes to the last version."""
@@ -66,7 +67,9 @@ class Material:
             "config": self.config,
             "recipe_digest": "0" * 64,
         }
-        return versions.amend(**(arguments | changes))
+        version = amend(**(arguments | changes)).version
+        assert version is not None
+        return version
 
     def keys(self, split: str) -> list[str]:
         """Content keys of the rows that a first commit puts into a split, sorted."""

@@ -1,19 +1,25 @@
 """Commits, transfers and collections that are cut off: `program.py WAY FOLDER`, in processes of their own.
 
-The ways: `kill`, `interrupt` and `full` (the disk) for a commit; `publish`, `fetch` and `gc`, killed.
+The ways: `kill`, `interrupt` and `full` (the disk) for a commit; `amend`, `publish`, `fetch` and `gc`, all
+killed.
 
 Each attempt works on a fresh copy of a workspace with one version, in a forked process; the audit hooks of
 Python tell when it opens, renames or removes something there. Prints how many moments were tried.
+
+`program.py WAY FOLDER SEED TIMES` kills so often, after a time that is drawn from the seed: in the middle of
+what Python does not tell of, too.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +74,13 @@ def cut_off(root: Path, moment: int, act: Callable[[], None]) -> None:
 def commit_until_killed(root: Path, moment: int) -> None:
     cut_off(root, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
     material(root).commit()
+
+
+def amend_until_killed(root: Path, moment: int) -> None:
+    cut_off(root, moment, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    made = material(root)
+    changed = made.labels[0]
+    made.amend(labels=[changed], items={changed.key: made.items[changed.key]})
 
 
 def commit_until_interrupted(root: Path, moment: int) -> None:
@@ -193,8 +206,10 @@ def check_collected(root: Path, _moment: int) -> None:
     assert verify(material(root).commit().folder) == []
 
 
-def in_a_process(act: Callable[[Path, int], None], root: Path, moment: int) -> int:
-    """The exit status of `act`; 0 if it ended by itself."""
+def in_a_process(
+    act: Callable[[Path, int], None], root: Path, moment: int, kill_after: float | None = None
+) -> int:
+    """The exit status of `act`, which may be killed after some seconds; 0 if it ended by itself."""
     child = os.fork()
     if child == 0:
         try:
@@ -203,6 +218,9 @@ def in_a_process(act: Callable[[Path, int], None], root: Path, moment: int) -> i
             sys.excepthook(*sys.exc_info())
             os._exit(99)
         os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)  # it is ours until it is waited for
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -228,8 +246,35 @@ def main(
             return moment - 1
 
 
+def at_random(
+    begin: Callable[[Path, int], None],
+    act: Callable[[Path, int], None],
+    check: Callable[[Path, int], None],
+    root: Path,
+    seed: int,
+    times: int,
+) -> int:
+    """Kill an act so often, at any time; returns how often it was not done before."""
+    start, whole = root / "start", root / "whole"
+    assert in_a_process(begin, start, 0) == 0
+    subprocess.run(["cp", "-a", str(start), str(whole)], check=True)
+    began = time.monotonic()
+    assert in_a_process(act, whole, 0) == 0
+    lasts, draw, killed = time.monotonic() - began, random.Random(seed), 0
+    for number in range(times):
+        here = root / f"time-{number}"
+        subprocess.run(["cp", "-a", str(start), str(here)], check=True)
+        status = in_a_process(act, here, 0, kill_after=draw.uniform(0, lasts))
+        assert status in (0, -signal.SIGKILL)
+        killed += status != 0
+        assert in_a_process(check, here, 0) == 0, f"after time {number}"
+        shutil.rmtree(here)
+    return killed
+
+
 ACTS = {
     "kill": (commit_first, commit_until_killed, check, -signal.SIGKILL),
+    "amend": (commit_first, amend_until_killed, check, -signal.SIGKILL),
     "interrupt": (commit_first, commit_until_interrupted, check, 130),
     "full": (commit_first, commit_on_a_full_disk, check, 1),
     "publish": (commit_first, publish_until_killed, check_published, -signal.SIGKILL),
@@ -238,4 +283,7 @@ ACTS = {
 }
 
 if __name__ == "__main__":
-    print(main(*ACTS[sys.argv[1]], Path(sys.argv[2])))
+    if len(sys.argv) == 3:
+        print(main(*ACTS[sys.argv[1]], Path(sys.argv[2])))
+    else:
+        print(at_random(*ACTS[sys.argv[1]][:3], Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldloop.dataset.digest import canonical, digits_for, row_digest, version_digest
+from goldloop.dataset.digest import canonical, digits_for, leaf_of, row_digest, row_end, version_digest
 
 ROWS = [("b" * 64, "test", {"label": 1}), ("a" * 64, "train", {"label": 0})]
 HEAD = '{"classes":["Katze","Ä\N{CAT FACE}"],"format":2,"task":"image-classification"}\n'
@@ -71,6 +71,15 @@ def test_the_order_of_rows_does_not_matter(rows):
 )
 def test_what_makes_a_version_another_one_changes_its_digest(task, classes, rows):
     assert version_digest(task, classes, rows) != version_digest("t", ["a", "b"], ROWS)
+
+
+@given(st.text(), st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none()))
+def test_the_end_of_a_row_gives_its_leaf_whatever_its_key(key, target):
+    assert leaf_of(key, row_end("train", target)) == row_digest(key, "train", target)
+
+
+def test_a_key_that_is_none_makes_another_digest():
+    assert version_digest("t", ["a"], [("no key", "train", {})]) != version_digest("t", ["a"], [])
 
 
 def test_a_row_has_a_digest_of_its_own():

@@ -169,6 +169,32 @@ def test_what_a_small_commit_adds_does_not_grow_with_the_version(make_texts):
     assert added[8_000] < added[2_000] * 1.5
 
 
+@pytest.mark.parametrize("most", [0, 25_000])
+def test_rows_are_read_alike_however_many_runs_they_lie_in(make_texts, monkeypatch, most):
+    """By number and by name, one and several, in another process too."""
+    import pickle
+
+    from goldloop.dataset import ordered_table
+
+    monkeypatch.setattr(ordered_table, "MOST_RUNS", most)
+    history = History(make_texts(count=300), 4)
+    history.commit("signs")
+    for _ in range(6):
+        history.step()
+        version = history.commit("signs")
+    opened = version.dataset("train")
+    keys = sorted(opened["key"])
+    assert list(opened["key"]) == keys
+    assert [opened[place]["key"] for place in range(len(opened))] == keys
+    assert opened[[7, 3, 3, -1]]["key"] == [keys[7], keys[3], keys[3], keys[-1]]
+    assert opened[5:9]["text"] == [opened[place]["text"] for place in range(5, 9)]
+    pickled = pickle.dumps(opened)
+    assert b"with two lines" not in pickled
+    again = pickle.loads(pickled)
+    assert again.to_list() == opened.to_list()
+    assert again.shuffle(seed=1).select(range(5)).to_list() == opened.shuffle(seed=1).to_list()[:5]
+
+
 def test_a_commit_that_changes_much_writes_everything_anew(make_texts):
     material = make_texts()
     first = material.commit()

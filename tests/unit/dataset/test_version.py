@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from goldloop.dataset import history
 from goldloop.dataset import version as versions
 from goldloop.dataset.certificate import verify
 from goldloop.dataset.config import DatasetConfig, Split
@@ -311,7 +312,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_nothing(make_texts, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     material = make_texts()
-    monkeypatch.setattr(versions.history, "add", full)
+    monkeypatch.setattr(history, "add", full)
     with pytest.raises(VersionError, match=r"No space left on device.*Make room"):
         material.commit()
     assert list(material.versions.iterdir()) == []
