@@ -101,6 +101,8 @@ def _mixed(
     for text, label in zip(*rows, strict=True):
         by_class.setdefault(label, []).append(text)
     classes = sorted(by_class)
+    if not count:
+        return [], [], classes
     location = numpy.log(config.mean) - _SPREAD**2 / 2
     wanted = numpy.clip(random.lognormal(location, _SPREAD, count), 4, config.longest).astype(int)
     # What clipping took off is given back, so that the mean is the wanted one.
