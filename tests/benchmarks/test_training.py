@@ -75,7 +75,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     places = ["--out", str(folder / "results"), "--work", str(folder / "work"), "--date", "2000-01-01"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        [*command, *places], capture_output=True, text=True, check=False, env=environment, timeout=500
+        [*command, *places], capture_output=True, text=True, check=False, env=environment, timeout=1500
     )
 
 
@@ -100,7 +100,7 @@ def of(lines: list[dict[str, object]], layer: str) -> dict[str, dict[str, object
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not beside the repository")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1600)
 def test_all_arms_train_on_the_same_texts_from_the_same_weights(tmp_path: Path) -> None:
     lines, table = measured(tmp_path, TEXT)
     whole = of(lines, "end-to-end")
@@ -132,7 +132,7 @@ def test_all_arms_train_on_the_same_texts_from_the_same_weights(tmp_path: Path) 
     assert again == lines, "a second run measures what is missing, which is nothing"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1600)
 def test_images_reach_goldloop_as_whole_uint8_batches_and_the_others_as_floats(tmp_path: Path) -> None:
     lines, _ = measured(tmp_path, IMAGES)
     drained = of(lines, "data")
