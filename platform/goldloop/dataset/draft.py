@@ -24,7 +24,6 @@ from goldloop.dataset.tally import Tally
 from goldloop.durable import flush, flush_all
 from goldloop.media import MediaStore
 from goldloop.records import Reviewed
-from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
         write_reviewed(aside / REVIEWED, facts.reviewed)
     outcomes: Counter[str] = Counter(each.outcome for each in facts.reviewed)
     write_description(
-        aside, version, draft.tally, facts.agreement, manifest, reviewed=outcomes, ledger=facts.balances
+        aside, version, task, draft.tally, facts.agreement, manifest, reviewed=outcomes, ledger=facts.balances
     )
     certify(
         aside,
@@ -140,6 +139,7 @@ def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
 def write_description(
     folder: Path,
     version: Version,
+    task: Task[Any],
     tally: Tally,
     agreement: Mapping[str, Any],
     manifest: Manifest,
@@ -152,6 +152,7 @@ def write_description(
     Args:
         folder: where.
         version: what to describe.
+        task: with the version's class registry.
         tally: what its rows and items add up to.
         agreement: `mean`, `items` and `alpha`.
         manifest: its files.
@@ -161,7 +162,6 @@ def write_description(
     description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
     del description["folder"]
     _write(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    task = tasks.create(version.task)
     card = dataset_card(version, task, tally, agreement, manifest.dead, reviewed, ledger)
     _write(folder / "README.md", card)
 

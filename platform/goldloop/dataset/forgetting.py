@@ -210,8 +210,9 @@ def _rewrite(
     reviewed = reviewed_outcomes(aside / REVIEWED)
     version, tally = _counted_anew(version_in(folder), ground, key)
     told = ground.certificate
+    task = tasks.create(version.task)
     write_description(
-        aside, version, tally, told["agreement"], after, reviewed=reviewed, ledger=told["ledger"]
+        aside, version, task, tally, told["agreement"], after, reviewed=reviewed, ledger=told["ledger"]
     )
     _check(aside, after, version, tally)
     recertify(aside, {**told, "reviewed": dict(sorted(reviewed.items()))}, tally, signing)

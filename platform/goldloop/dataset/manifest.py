@@ -105,7 +105,15 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write it into a version's folder."""
-        fields = {**asdict(self), "format": FORMAT}
+        # One by one: `asdict` would copy each number of the dead.
+        fields = {
+            "shards": {split: [asdict(part) for part in parts] for split, parts in self.shards.items()},
+            "ledger": [asdict(part) for part in self.ledger],
+            "answers": [asdict(part) for part in self.answers],
+            "dead": self.dead,
+            "next": self.next,
+            "format": FORMAT,
+        }
         (folder / MANIFEST).write_text(json.dumps(fields, separators=(",", ":")) + "\n", encoding="utf-8")
 
 

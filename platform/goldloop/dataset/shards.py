@@ -16,6 +16,7 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ def features_of(task: Task[Any]) -> datasets.Features:
     )
 
 
+@lru_cache(maxsize=8)
 def schema_of(task: Task[Any]) -> pyarrow.Schema:
     """The columns of a shard: those of the version, and the rows' numbers."""
     import pyarrow
