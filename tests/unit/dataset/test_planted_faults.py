@@ -65,7 +65,7 @@ def test_a_version_that_has_it_all_the_same_is_refused_and_names_the_item(
     material = make_examples(kind)
     key = plant(material, change)
     with monkeypatch.context() as careless:
-        careless.setattr("goldloop.dataset.inspection.judge", lambda *_: Judged())
+        careless.setattr("goldloop.dataset.read_back.judge", lambda *_: Judged())
         version = material.commit()
     with pytest.raises(CertificateError, match=rf"(?s)row {key}: its label does not fit.*{problem}"):
         require(version.folder)
