@@ -57,4 +57,5 @@ class OrderedTable(InMemoryTable):  # type: ignore[misc]
 
 def begins_run(places: NDArray[Any]) -> NDArray[Any]:
     """Which rows, `(N,)`, do not follow the one before in its file."""
-    return numpy.diff(places, prepend=-2) != 1
+    found: NDArray[Any] = numpy.diff(places, prepend=-2) != 1
+    return found
