@@ -21,6 +21,7 @@ from goldloop.dataset.certificate import figures, verify
 from goldloop.dataset.ledger import Ledger
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.version import Version
+from goldloop.holders.remembered import Remembered
 from goldloop.progress import Silent
 from goldloop.recipe import Recipe, parse
 from goldloop.records import Annotation, Reopened, content_key
@@ -279,6 +280,23 @@ def test_what_was_settled_for_another_version_than_the_last_counts_for_nothing(t
         assert told(one, version) == told(other, loop.commit(recipe, other))
         if number == 1 and kept is not None:
             path.write_bytes(kept)
+
+
+def test_what_is_forgotten_is_not_remembered_either(tmp_path):
+    project = Project(random.Random(10))
+    for _ in range(30):
+        project.add()
+    recipe = recipe_of(tmp_path / "texts.csv")
+    project.write(tmp_path / "texts.csv")
+    workspace = Workspace(tmp_path / "state", Settings())
+    collected(workspace, recipe, project)
+    loop.commit(recipe, workspace)
+    key, other = (content_key(text.encode()) for text in (project.texts[3][0], "another"))
+    memory = Remembered(workspace)
+    assert len(memory.find(key)) == 1
+    assert memory.find(other) == memory.erase(other, Silent()) == []
+    memory.erase(key, Silent())
+    assert memory.find(key) == list((workspace.cache / "settled").iterdir()) == []
 
 
 def test_a_remembered_settlement_that_cannot_be_read_is_none(tmp_path):

@@ -11,6 +11,7 @@ from goldloop.holders.label_studio import LabelStudio
 from goldloop.holders.left_out import LeftOut
 from goldloop.holders.media import Media
 from goldloop.holders.prepared import Prepared
+from goldloop.holders.remembered import Remembered
 from goldloop.holders.reports import Reports
 from goldloop.holders.traces import Traces
 from goldloop.holders.versions import ArrowFiles, Versions
@@ -28,6 +29,7 @@ _IN_ORDER: tuple[type[Holder], ...] = (
     Exports,
     LeftOut,
     Traces,
+    Remembered,
     Media,
     Catalog,
 )
