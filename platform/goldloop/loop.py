@@ -317,7 +317,10 @@ def evaluate(
             version=version.ref,
             split=split,
             own_models={entry.ref},
+            around=wiring.around(workspace, version),
+            measure=wiring.measure(workspace, entry, predictor),
         )
+        report = report.judged_by(wiring.judging_data(workspace, entry, version, report))
         report.save(folder, content=wiring.contents(workspace, entry.name))
     progress.say(f"evaluate: {report.headline()}")
     return report

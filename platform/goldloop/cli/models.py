@@ -61,6 +61,17 @@ def evaluate(
         for name, figure in report.metrics.items()
     ]
     show_table(("figure", "value", "95% interval"), rows, f"{report.model} on {report.version} {split}")
+    if weak := report.weak():
+        rows = [
+            (
+                each.name,
+                str(each.items),
+                f"{each.agreement.value:.3f} ({each.agreement.low:.3f} to {each.agreement.high:.3f})",
+                f"{each.rest:.3f}",
+            )
+            for each in weak
+        ]
+        show_table(("worse where", "items", "agreement", "elsewhere"), rows)
 
 
 def promote(
