@@ -62,7 +62,7 @@ def evaluate(
     ]
     show_table(("figure", "value", "95% interval"), rows, f"{report.model} on {report.version} {split}")
     if weak := report.weak():
-        rows = [
+        worse = [
             (
                 each.name,
                 str(each.items),
@@ -71,7 +71,7 @@ def evaluate(
             )
             for each in weak
         ]
-        show_table(("worse where", "items", "agreement", "elsewhere"), rows)
+        show_table(("worse where", "items", "agreement", "elsewhere"), worse)
 
 
 def promote(
