@@ -1,4 +1,4 @@
-"""Models: `models | evaluate | promote | rollback | serve`."""
+"""Models: `models | evaluate | blame | promote | rollback | serve`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NU
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, evaluate, promote, rollback, serve):
+    for command in (models, evaluate, blame, promote, rollback, serve):
         app.command()(command)
 
 
@@ -72,6 +72,35 @@ def evaluate(
             for each in weak
         ]
         show_table(("worse where", "items", "agreement", "elsewhere"), worse)
+
+
+def blame(
+    model: str = MODEL,
+    against: str = typer.Option(
+        None, "--against", help="The older model; by default the champion, or the one before."
+    ),
+    on: str = typer.Option(None, "--on", help="NAME@DIGEST that judges; by default the latest version."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Why a model is worse than another: each difference is taken back, and trained again without it."""
+    from goldloop.attribution import blame
+
+    found = blame(model, against, on=on, progress=progress())
+    if as_json:
+        show_json(found.facts())
+        return
+    rows = [
+        (
+            cause.factor,
+            cause.differs,
+            f"{cause.figure:.4f}",
+            f"{cause.gain:+.4f} ({cause.low:+.4f} to {cause.high:+.4f})",
+            f"{cause.chance:.1%}",
+        )
+        for cause in found.causes
+    ]
+    columns = ("taken back", "difference", found.metric, "gain, 95%", "by chance")
+    show_table(columns, rows, found.headline())
 
 
 def promote(
