@@ -26,6 +26,7 @@ from goldloop.evaluation.calibration import Calibration, calibration_of
 from goldloop.evaluation.costs import Costs
 from goldloop.evaluation.data import JudgingData
 from goldloop.evaluation.judged import Estimate, Judged
+from goldloop.evaluation.robustness import MOST, Corruption, corruptions_of
 from goldloop.evaluation.slices import Slice, slices_of
 from goldloop.records import Prediction
 from goldloop.tasks.base import Task
@@ -70,6 +71,7 @@ class Report(BaseModel):
             probability of being right.
         costs: what it costs to ask; None where it was not measured.
         data: what is known of what judges; None where it was not looked at.
+        robustness: what spoiled contents cost, the dearest first; empty where none apply.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,6 +93,7 @@ class Report(BaseModel):
     calibration: Calibration | None = None
     costs: Costs | None = None
     data: JudgingData | None = None
+    robustness: tuple[Corruption, ...] = ()
 
     @property
     def items_per_second(self) -> float:
@@ -218,18 +221,19 @@ def evaluate(
     judged: list[Judged] = []
     left_out: dict[str, str] = {}
     seconds = 0.0
-    some: list[bytes | str] = []
+    some: list[Asked] = []
     for chunk in chunks(task, fair(rows, frozenset(own_models), left_out)):
         contents = [each.content for each in chunk]
         began = time.perf_counter()
         predictions = predict(contents)
         seconds += time.perf_counter() - began
-        some = some or contents
+        some += chunk[: MOST - len(some)]
         for each, prediction in zip(chunk, predictions, strict=True):
             judged.append(_judge(task, each, prediction, around))
     if not judged:
         raise _nothing_to_judge(version, split, len(left_out))
     judged.sort(key=lambda item: item.key)
+    a_few = [each.content for each in some]
     predicted = [item.predicted for item in judged]
     expected = [item.expected for item in judged]
     return Report(
@@ -248,7 +252,8 @@ def evaluate(
         seconds=seconds,
         slices=slices_of(judged),
         calibration=calibration_of(judged) if task.answers_are_classes else None,
-        costs=measure(some, len(judged) / max(seconds, 1e-9)),
+        costs=measure(a_few, len(judged) / max(seconds, 1e-9)),
+        robustness=corruptions_of(task, predict, a_few, [each.expected for each in some]),
     )
 
 
