@@ -47,12 +47,15 @@ def evaluate(
     model: str = MODEL,
     on: str = typer.Option(None, "--on", help="NAME@DIGEST; by default the latest version."),
     split: str = typer.Option("test", help="Which split."),
+    spoiled: bool = typer.Option(
+        False, "--spoiled", help="Ask again about spoiled contents: out of focus, with typing errors."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """How good a model is on a version."""
     from goldloop.loop import evaluate
 
-    report = evaluate(model, on=on, split=split, progress=progress())
+    report = evaluate(model, on=on, split=split, spoiled=spoiled, progress=progress())
     if as_json:
         show_json(report.model_dump(mode="json", exclude={"items"}))
         return
@@ -72,6 +75,12 @@ def evaluate(
             for each in weak
         ]
         show_table(("worse where", "items", "agreement", "elsewhere"), worse)
+    if report.robustness:
+        spoilt = [
+            (each.name, f"{each.agreement.value:.3f}", f"{-each.loss.value:+.3f}")
+            for each in report.robustness
+        ]
+        show_table(("content", "agreement", "difference"), spoilt)
 
 
 def blame(

@@ -71,7 +71,7 @@ class Report(BaseModel):
             probability of being right.
         costs: what it costs to ask; None where it was not measured.
         data: what is known of what judges; None where it was not looked at.
-        robustness: what spoiled contents cost, the dearest first; empty where none apply.
+        robustness: what spoiled contents cost, the dearest first; empty where that was not asked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -196,6 +196,7 @@ def evaluate(
     own_models: Collection[str] = (),
     around: Around = lambda _row, _content: {},
     measure: Measure = lambda _contents, _rate: None,
+    spoiled: bool = False,
 ) -> Report:
     """Judge a model by the rows of a split, in bounded memory.
 
@@ -211,6 +212,7 @@ def evaluate(
             where they were say nothing about it and are left out.
         around: tells the circumstances of a row, by which slices are made.
         measure: tells what the model costs to ask.
+        spoiled: ask about some items again, spoiled as production spoils them.
 
     Raises:
         ModelError: nothing is left to judge the model by.
@@ -233,7 +235,7 @@ def evaluate(
     if not judged:
         raise _nothing_to_judge(version, split, len(left_out))
     judged.sort(key=lambda item: item.key)
-    a_few = [each.content for each in some]
+    a_few, labels = [each.content for each in some], [each.expected for each in some]
     predicted = [item.predicted for item in judged]
     expected = [item.expected for item in judged]
     return Report(
@@ -253,7 +255,7 @@ def evaluate(
         slices=slices_of(judged),
         calibration=calibration_of(judged) if task.answers_are_classes else None,
         costs=measure(a_few, len(judged) / max(seconds, 1e-9)),
-        robustness=corruptions_of(task, predict, a_few, [each.expected for each in some]),
+        robustness=corruptions_of(task, predict, a_few, labels) if spoiled else (),
     )
 
 
