@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
         "estimation",
         "planning",
     },
-    {"relabeling", "assessment"},
+    {"relabeling", "assessment", "attribution"},
     {"suspicion"},
     {"loop"},
     {"acts", "committing"},

@@ -57,6 +57,7 @@ _HOMES = {
     "publish": "goldloop.storage",
     "fetch": "goldloop.storage",
     "models": "goldloop.workbench",
+    "blame": "goldloop.attribution",
     "rollback": "goldloop.workbench",
     "serve": "goldloop.workbench",
     "audit": "goldloop.governance",

@@ -29,6 +29,7 @@ from goldloop.durable import flush
 from goldloop.errors import GoldloopError, ItemError, ModelError, PluginError, RecipeError
 from goldloop.records import Modality, Prediction
 from goldloop.tasks import tasks
+from goldloop.tasks._logits import TEMPERATURE
 from goldloop.tasks.base import Batch, Model, Task
 
 MODEL_FILE = "goldloop.json"
@@ -129,7 +130,10 @@ class Predictor:
                 found=str(error),
             ) from error
         _check_files(folder, content["files"])
-        model = task.model(folder, settings=content["settings"])
+        settings = dict(content["settings"])
+        tempered = {TEMPERATURE: settings.pop(TEMPERATURE)} if TEMPERATURE in settings else {}
+        model = task.model(folder, settings=settings)
+        model.settings.update(tempered)
         return cls(task, model, content["facts"], device)
 
     def predict(self, contents: Sequence[bytes | str], batch_size: int = 32) -> list[Prediction[Any]]:

@@ -280,6 +280,7 @@ def evaluate(
     *,
     on: str | None = None,
     split: str = "test",
+    spoiled: bool = False,
     workspace: Workspace | None = None,
     progress: Progress = SILENT,
 ) -> Report:
@@ -289,6 +290,7 @@ def evaluate(
         model: `NAME` for the champion, `NAME/latest` or `NAME/NUMBER`.
         on: `NAME@DIGEST`; by default the latest version of that name.
         split: which split.
+        spoiled: ask about some items again, out of focus, compressed, with typing errors and the like.
         workspace: where.
         progress: where to tell how far it is.
 
@@ -304,7 +306,9 @@ def evaluate(
         version = wiring.version_of(workspace, entry.name, on)
         folder = wiring.report_folder(workspace, entry, version.ref, split)
         if (folder / "report.json").exists():
-            return reports.Report.load(folder)
+            known = reports.Report.load(folder)
+            if known.robustness or not spoiled:
+                return known
         wiring.require(workspace, version)
         progress.say(f"evaluate: {entry.ref} on {version.ref} {split}")
         predictor = wiring.predictor(workspace, entry)
@@ -317,7 +321,11 @@ def evaluate(
             version=version.ref,
             split=split,
             own_models={entry.ref},
+            around=wiring.around(workspace, version),
+            measure=wiring.measure(workspace, entry, predictor),
+            spoiled=spoiled,
         )
+        report = report.judged_by(wiring.judging_data(workspace, entry, version, report))
         report.save(folder, content=wiring.contents(workspace, entry.name))
     progress.say(f"evaluate: {report.headline()}")
     return report

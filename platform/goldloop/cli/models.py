@@ -1,4 +1,4 @@
-"""Models: `models | evaluate | promote | rollback | serve`."""
+"""Models: `models | evaluate | blame | promote | rollback | serve`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NU
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, evaluate, promote, rollback, serve):
+    for command in (models, evaluate, blame, promote, rollback, serve):
         app.command()(command)
 
 
@@ -47,12 +47,15 @@ def evaluate(
     model: str = MODEL,
     on: str = typer.Option(None, "--on", help="NAME@DIGEST; by default the latest version."),
     split: str = typer.Option("test", help="Which split."),
+    spoiled: bool = typer.Option(
+        False, "--spoiled", help="Ask again about spoiled contents: out of focus, with typing errors."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """How good a model is on a version."""
     from goldloop.loop import evaluate
 
-    report = evaluate(model, on=on, split=split, progress=progress())
+    report = evaluate(model, on=on, split=split, spoiled=spoiled, progress=progress())
     if as_json:
         show_json(report.model_dump(mode="json", exclude={"items"}))
         return
@@ -61,6 +64,52 @@ def evaluate(
         for name, figure in report.metrics.items()
     ]
     show_table(("figure", "value", "95% interval"), rows, f"{report.model} on {report.version} {split}")
+    if weak := report.weak():
+        worse = [
+            (
+                each.name,
+                str(each.items),
+                f"{each.agreement.value:.3f} ({each.agreement.low:.3f} to {each.agreement.high:.3f})",
+                f"{each.rest:.3f}",
+            )
+            for each in weak
+        ]
+        show_table(("worse where", "items", "agreement", "elsewhere"), worse)
+    if report.robustness:
+        spoilt = [
+            (each.name, f"{each.agreement.value:.3f}", f"{-each.loss.value:+.3f}")
+            for each in report.robustness
+        ]
+        show_table(("content", "agreement", "difference"), spoilt)
+
+
+def blame(
+    model: str = MODEL,
+    against: str = typer.Option(
+        None, "--against", help="The older model; by default the champion, or the one before."
+    ),
+    on: str = typer.Option(None, "--on", help="NAME@DIGEST that judges; by default the latest version."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Why a model is worse than another: each difference is taken back, and trained again without it."""
+    from goldloop.attribution import blame
+
+    found = blame(model, against, on=on, progress=progress())
+    if as_json:
+        show_json(found.facts())
+        return
+    rows = [
+        (
+            cause.factor,
+            cause.differs,
+            f"{cause.figure:.4f}",
+            f"{cause.gain:+.4f} ({cause.low:+.4f} to {cause.high:+.4f})",
+            f"{cause.chance:.1%}",
+        )
+        for cause in found.causes
+    ]
+    columns = ("taken back", "difference", found.metric, "gain, 95%", "by chance")
+    show_table(columns, rows, found.headline())
 
 
 def promote(

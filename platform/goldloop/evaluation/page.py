@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import GoldloopError
-from goldloop.evaluation.report import Content, Judged, Report
+from goldloop.evaluation.judged import Judged
+from goldloop.evaluation.report import Content, Report
 from goldloop.pages import template
 from goldloop.pages.pictures import data_uri, jpeg_uri, small_copy
 from goldloop.tasks import tasks
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _MOST_WRONG = 60
+_MOST_SLICES = 40
 _LONGEST_TEXT = 600
 _THUMBNAIL = 144
 _DRAWING = 320
@@ -59,6 +61,7 @@ def page(
         picture=data_uri("image/png", picture) if picture is not None else None,
         mistakes=[_mistake(task, item, content) for item in wrong[:_MOST_WRONG]],
         wrong=len(wrong),
+        most_slices=_MOST_SLICES,
         count=len(report.items),
     )
 

@@ -17,16 +17,23 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from goldloop.errors import ModelError
+from goldloop.evaluation.calibration import Calibration, calibration_of
+from goldloop.evaluation.costs import Costs
+from goldloop.evaluation.data import JudgingData
+from goldloop.evaluation.judged import Estimate, Judged
+from goldloop.evaluation.robustness import MOST, Corruption, corruptions_of
+from goldloop.evaluation.slices import Slice, slices_of
 from goldloop.records import Prediction
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
     from goldloop.evaluation.gates.base import Verdict
+    from goldloop.evaluation.rows import Asked
 
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
@@ -34,58 +41,12 @@ PICTURE_FILE = "confusion.png"
 VERDICTS_FILE = "verdicts.json"
 
 Predict = Callable[[Sequence[bytes | str]], list[Prediction[Any]]]
+Around = Callable[[Mapping[str, Any], bytes | str], Mapping[str, Any]]
+"""A row and its content -> its circumstances by name."""
+Measure = Callable[[Sequence[bytes | str], float], Costs | None]
+"""Some contents, and items a second in batches -> what the model costs to ask."""
 Content = Callable[[str], bytes | str | None]
 """Content key -> an image's bytes or a text; None where it is not at hand."""
-
-
-def _as_json(value: Any) -> Any:
-    """Targets as JSON gives them back, so that a report that was read equals the one that was written."""
-    if isinstance(value, Mapping):
-        return {name: _as_json(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(part) for part in value]
-    return value
-
-
-Target = Annotated[Any, BeforeValidator(_as_json)]
-
-
-class Estimate(BaseModel):
-    """A figure with its bootstrap interval.
-
-    `low` and `high` bound the 95% interval over resampled items; higher is better throughout.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    value: float
-    low: float
-    high: float
-
-
-class Judged(BaseModel):
-    """One item of the split: what was expected and what the model said, in the task's own form.
-
-    `agreement` is the task's, in [0, 1]: 1 if the answer is right.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    key: str
-    expected: Target
-    predicted: Target
-    confidence: float
-    agreement: float
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the answer is not wholly right."""
-        return self.agreement < 1
-
-    @property
-    def badness(self) -> float:
-        """How surely the model was how wrong, in [0, 1]."""
-        return self.confidence * (1 - self.agreement)
 
 
 class Report(BaseModel):
@@ -105,6 +66,12 @@ class Report(BaseModel):
         items: every item judged, ordered by key.
         left_out: keys that could not be judged fairly -> reason (the model's own suggestion was shown).
         seconds: how long the model took to answer, its loading left out.
+        slices: parts of the items that have something in common, the weakest first.
+        calibration: whether the model is right as often as it is sure; None where its confidence is no
+            probability of being right.
+        costs: what it costs to ask; None where it was not measured.
+        data: what is known of what judges; None where it was not looked at.
+        robustness: what spoiled contents cost, the dearest first; empty where that was not asked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,6 +89,11 @@ class Report(BaseModel):
     items: tuple[Judged, ...]
     left_out: Mapping[str, str]
     seconds: float
+    slices: tuple[Slice, ...] = ()
+    calibration: Calibration | None = None
+    costs: Costs | None = None
+    data: JudgingData | None = None
+    robustness: tuple[Corruption, ...] = ()
 
     @property
     def items_per_second(self) -> float:
@@ -138,6 +110,14 @@ class Report(BaseModel):
         """How alike answers and labels are on average, in [0, 1]."""
         return sum(item.agreement for item in self.items) / len(self.items)
 
+    def judged_by(self, data: JudgingData) -> Report:
+        """The same, with what is known of what judges."""
+        return self.model_copy(update={"data": data})
+
+    def weak(self) -> list[Slice]:
+        """The slices on which the model is worse, and that is hardly chance."""
+        return [each for each in self.slices if each.is_weak]
+
     def wrong(self) -> list[Judged]:
         """The items judged wrongly, the most confident first."""
         found = (item for item in self.items if item.wrong)
@@ -147,7 +127,11 @@ class Report(BaseModel):
         """The same figures, which were measured with all items, without what is told of one of them."""
         left_out = {each: reason for each, reason in self.left_out.items() if each != key}
         items = tuple(item for item in self.items if item.key != key)
-        return self.model_copy(update={"items": items, "left_out": left_out})
+        changes: dict[str, Any] = {"items": items, "left_out": left_out}
+        if self.data is not None and self.data.seen is not None:
+            seen = tuple(each for each in self.data.seen if each != key)
+            changes["data"] = self.data.model_copy(update={"seen": seen})
+        return self.model_copy(update=changes)
 
     def headline(self) -> str:
         """One line: the figure that chooses, its interval and over how many items."""
@@ -210,6 +194,9 @@ def evaluate(
     version: str,
     split: str,
     own_models: Collection[str] = (),
+    around: Around = lambda _row, _content: {},
+    measure: Measure = lambda _contents, _rate: None,
+    spoiled: bool = False,
 ) -> Report:
     """Judge a model by the rows of a split, in bounded memory.
 
@@ -223,6 +210,9 @@ def evaluate(
         split: which split of it.
         own_models: names under which the model's suggestions may have been shown to annotators; items
             where they were say nothing about it and are left out.
+        around: tells the circumstances of a row, by which slices are made.
+        measure: tells what the model costs to ask.
+        spoiled: ask about some items again, spoiled as production spoils them.
 
     Raises:
         ModelError: nothing is left to judge the model by.
@@ -233,15 +223,19 @@ def evaluate(
     judged: list[Judged] = []
     left_out: dict[str, str] = {}
     seconds = 0.0
+    some: list[Asked] = []
     for chunk in chunks(task, fair(rows, frozenset(own_models), left_out)):
+        contents = [each.content for each in chunk]
         began = time.perf_counter()
-        predictions = predict([content for _, content, _ in chunk])
+        predictions = predict(contents)
         seconds += time.perf_counter() - began
-        for (key, _, expected), prediction in zip(chunk, predictions, strict=True):
-            judged.append(_judge(task, key, expected, prediction))
+        some += chunk[: MOST - len(some)]
+        for each, prediction in zip(chunk, predictions, strict=True):
+            judged.append(_judge(task, each, prediction, around))
     if not judged:
         raise _nothing_to_judge(version, split, len(left_out))
     judged.sort(key=lambda item: item.key)
+    a_few, labels = [each.content for each in some], [each.expected for each in some]
     predicted = [item.predicted for item in judged]
     expected = [item.expected for item in judged]
     return Report(
@@ -258,17 +252,25 @@ def evaluate(
         items=tuple(judged),
         left_out=left_out,
         seconds=seconds,
+        slices=slices_of(judged),
+        calibration=calibration_of(judged) if task.answers_are_classes else None,
+        costs=measure(a_few, len(judged) / max(seconds, 1e-9)),
+        robustness=corruptions_of(task, predict, a_few, labels) if spoiled else (),
     )
 
 
-def _judge(task: Task[Any], key: str, expected: Any, prediction: Prediction[Any]) -> Judged:
+def _judge(task: Task[Any], asked: Asked, prediction: Prediction[Any], around: Around) -> Judged:
     predicted = task.present(prediction.target)
+    circumstances = dict(around(asked.row, asked.content))
+    if isinstance(asked.expected, str) and task.classes:
+        circumstances["class"] = asked.expected
     return Judged(
-        key=key,
-        expected=expected,
+        key=asked.row["key"],
+        expected=asked.expected,
         predicted=predicted,
         confidence=prediction.confidence,
-        agreement=task.agreement(predicted, expected),
+        agreement=task.agreement(predicted, asked.expected),
+        circumstances=circumstances,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,21 @@ from goldloop.tasks.base import Task
 
 _CHUNK_ITEMS = 256
 _CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model is asked, and what is expected of it.
+
+    Attributes:
+        row: of the version.
+        content: a text, or an image's bytes.
+        expected: the label's target.
+    """
+
+    row: Mapping[str, Any]
+    content: bytes | str
+    expected: Any
 
 
 def fair(
@@ -42,19 +58,17 @@ def _undecoded(rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]
     return rows
 
 
-def chunks(
-    task: Task[Any], rows: Iterable[Mapping[str, Any]]
-) -> Iterator[list[tuple[str, bytes | str, Any]]]:
-    """Key, content and expected target of rows, as many at once as may be held in memory.
+def chunks(task: Task[Any], rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Asked]]:
+    """Rows with their content and expected target, as many at once as may be held in memory.
 
     Raises:
         ModelError: an image file that a row names is missing.
     """
-    chunk: list[tuple[str, bytes | str, Any]] = []
+    chunk: list[Asked] = []
     size = 0
     for row in rows:
         content = _content(row[task.modality], row["key"])
-        chunk.append((row["key"], content, task.from_row(row)))
+        chunk.append(Asked(row, content, task.from_row(row)))
         size += len(content)
         if len(chunk) == _CHUNK_ITEMS or size >= _CHUNK_BYTES:
             yield chunk

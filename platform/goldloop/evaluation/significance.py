@@ -22,7 +22,8 @@ import numpy
 from numpy.typing import NDArray
 
 from goldloop.errors import ModelError
-from goldloop.evaluation.report import Estimate, Judged, Report
+from goldloop.evaluation.judged import Estimate, Judged
+from goldloop.evaluation.report import Report
 from goldloop.tasks.base import Task
 
 RESAMPLES = 1000

@@ -9,6 +9,11 @@ from goldloop.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+    from goldloop.tasks.base import Model
+
+TEMPERATURE = "temperature"
+"""The setting that a trained model's logits are divided by, so that it is as sure as it is right."""
+
 
 def finite_logits(outputs: Any) -> torch.Tensor:
     """A network's logits as float32 on the host.
@@ -26,3 +31,12 @@ def finite_logits(outputs: Any) -> torch.Tensor:
             remedy="Train again with a lower learning rate or without mixed precision",
         )
     return logits
+
+
+def tempered_logits(outputs: Any, model: Model) -> torch.Tensor:
+    """A network's logits as float32 on the host, divided by the model's temperature.
+
+    Raises:
+        ModelError: some are NaN or infinite.
+    """
+    return finite_logits(outputs) / float(model.settings.get(TEMPERATURE, 1.0))

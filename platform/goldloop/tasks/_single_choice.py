@@ -14,7 +14,7 @@ from typing_extensions import override
 from goldloop.errors import AnnotationError
 from goldloop.records import Item, Prediction
 from goldloop.tasks._classes import ClassesConfig, ClassesTask, unknown_class
-from goldloop.tasks._logits import finite_logits
+from goldloop.tasks._logits import tempered_logits
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choice_loss
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
 from goldloop.tasks._segments import answers
@@ -134,7 +134,7 @@ class ClassTask(ClassesTask[str]):
     @override
     def predict(self, model: Model, outputs: Any) -> list[Prediction[str]]:
         predictions = []
-        for row in finite_logits(outputs).softmax(-1).tolist():
+        for row in tempered_logits(outputs, model).softmax(-1).tolist():
             best = max(range(len(row)), key=row.__getitem__)
             scores = dict(zip(self.classes, row, strict=True))
             predictions.append(

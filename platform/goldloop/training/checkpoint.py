@@ -59,6 +59,7 @@ class Standing:
         best: the figures of those weights.
         reference: the value that the next must exceed to count as a rise; None before the first.
         waited: evaluations since the last rise.
+        temperature: of the best weights, see `temperature_of`; None where there is none.
     """
 
     identity: str
@@ -69,6 +70,7 @@ class Standing:
     best: dict[str, float] = field(default_factory=dict)
     reference: float | None = None
     waited: int = 0
+    temperature: float | None = None
 
 
 class Checkpoints:

@@ -26,6 +26,7 @@ import torch
 from goldloop.errors import TrainingError
 from goldloop.inference import save_model
 from goldloop.progress import Progress, Silent
+from goldloop.tasks._logits import TEMPERATURE
 from goldloop.tasks._losses import class_weights
 from goldloop.tasks.base import Model, Task
 from goldloop.training.break_even import CompilePlan
@@ -179,7 +180,10 @@ def _finish(
     )
     if accelerator.is_main_process:
         network = accelerator.unwrap_model(engine.network)
-        model = Model(network, engine.model.processor, engine.model.settings)
+        settings = dict(engine.model.settings)
+        if standing.temperature is not None:
+            settings[TEMPERATURE] = standing.temperature
+        model = Model(network, engine.model.processor, settings)
         save_model(run.model, engine.task, model, facts, weights)
         made_by = {
             "facts": dict(facts),

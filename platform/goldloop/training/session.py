@@ -226,6 +226,7 @@ class Session:
         best = standing.best_step is None or value > standing.best[self.engine.task.metric]
         if best:
             standing.best_step, standing.best = step.number, metrics
+            standing.temperature = validation.temperature
         rise = stopping.minimum_rise if stopping is not None else 0.0
         if standing.reference is None or value > standing.reference + rise:
             standing.reference, standing.waited = value, 0

@@ -13,6 +13,7 @@ from goldloop.tasks.base import Batch, Task
 from goldloop.training.data import PreparedSplit, target_columns
 from goldloop.training.engine import Engine
 from goldloop.training.prefetch import gather_threads, prefetched
+from goldloop.training.temperature import temperature_of
 
 if TYPE_CHECKING:
     import datasets
@@ -31,6 +32,8 @@ class Validation:
         self.task = task
         self.data = data
         self.expected = expected
+        self.temperature: float | None = None
+        """Of the weights that were scored last; None where answers have no probability of each class."""
 
     def score(self, engine: Engine) -> dict[str, float]:
         """Every figure of the task's `score`; the items are shared out between the processes."""
@@ -54,8 +57,16 @@ class Validation:
             from accelerate.utils import gather_object
 
             answers = gather_object(answers)
-        predicted = {position: prediction.target for position, prediction in answers}
-        return self.task.score([predicted[place] for place in range(len(self.expected))], self.expected)
+        found = dict(answers)
+        predictions = [found[place] for place in range(len(self.expected))]
+        self.temperature = self._temperature(predictions)
+        return self.task.score([prediction.target for prediction in predictions], self.expected)
+
+    def _temperature(self, predictions: Sequence[Prediction[Any]]) -> float | None:
+        one_class = self.task.answers_are_classes and all(isinstance(each, str) for each in self.expected)
+        if not one_class or not all(prediction.scores for prediction in predictions):
+            return None
+        return temperature_of([prediction.scores for prediction in predictions], self.expected)
 
     def _gathers(self, batches: Sequence[list[int]]) -> Iterator[Callable[[], Batch]]:
         for positions in batches:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from goldloop.evaluation.report import Judged, Report
+from goldloop.evaluation.judged import Judged
+from goldloop.evaluation.report import Report
 from goldloop.plugins import Plugin, PluginConfig
 
 MOST_EXAMPLES = 20
@@ -45,6 +46,8 @@ class Gate(Plugin):
     """
 
     Config = GateConfig
+    about: ClassVar[Literal["answers", "costs", "data"]] = "answers"
+    """What it looks at: what the model says, what it costs to ask, or what it is judged by."""
 
     @abstractmethod
     def judge(self, report: Report, champion: Report | None) -> Verdict:
@@ -68,6 +71,12 @@ def lacks(gate: str, metric: str, report: Report) -> Verdict:
     """The verdict of a gate that asks for a figure which the report does not have."""
     known = ", ".join(sorted(report.metrics))
     explanation = f"the report has no figure {metric!r}, only {known}"
+    return Verdict(gate=gate, passed=False, figure=None, explanation=explanation)
+
+
+def unmeasured(gate: str) -> Verdict:
+    """The verdict of a gate that asks for what an older report does not tell."""
+    explanation = "the report does not tell it: it is of an older goldloop, so evaluate again"
     return Verdict(gate=gate, passed=False, figure=None, explanation=explanation)
 
 
