@@ -55,7 +55,7 @@ def _connect(api: Api, project: int, url: str, title: str, key: str | None) -> i
     if key is not None:
         wanted |= {"auth_method": "BASIC_AUTH", "basic_auth_user": "goldloop", "basic_auth_pass": key}
     path = urlsplit(url).path
-    found = [each for each in api.get("/api/ml", {"project": project}) if urlsplit(each["url"]).path == path]
+    found = [each for each in api.get("/api/ml/", {"project": project}) if urlsplit(each["url"]).path == path]
     if found:
         number = int(found[0]["id"])
         api.call("PATCH", f"/api/ml/{number}", json=wanted)

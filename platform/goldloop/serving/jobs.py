@@ -79,6 +79,7 @@ class Jobs:
     def _run(self) -> None:
         while not self._closed.is_set():
             pause: float | None = None
+            self._wake.clear()
             for path in self.waiting():
                 if self._closed.wait(self._settle):
                     return
@@ -88,7 +89,6 @@ class Jobs:
                     pause = _PAUSES[min(self._failures[path.name], len(_PAUSES)) - 1]
             if not self.waiting() or pause is not None:
                 self._wake.wait(pause)
-                self._wake.clear()
 
     def _done(self, path: Path) -> bool:
         job = _read(path)

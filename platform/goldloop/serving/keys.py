@@ -19,6 +19,7 @@ from pathlib import Path
 
 from goldloop import durable
 from goldloop.errors import ServingError
+from goldloop.serving.refusals import Refused
 
 _PREFIX = "goldloop-"
 
@@ -139,8 +140,9 @@ def _read(path: Path) -> tuple[ApiKey, ...]:
     try:
         return tuple(ApiKey(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ServingError(
+        raise Refused(
             "the API keys cannot be read",
+            status=500,
             where=os.fspath(path),
             found=type(error).__name__,
             expected="a JSON list of name, digest and created_at",

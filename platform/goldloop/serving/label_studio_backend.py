@@ -20,7 +20,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from goldloop.errors import GoldloopError, ItemError, ServingError
+from goldloop.errors import GoldloopError, ServingError
 from goldloop.formats.label_studio import renamed
 from goldloop.records import Prediction
 from goldloop.serving.contents import json_of
@@ -92,7 +92,7 @@ class Backend:
                     if task.modality == "text":
                         return self._reader.read(task, fields, each)
                     return await asyncio.to_thread(self._reader.read, task, fields, each)
-                except ItemError as error:
+                except GoldloopError as error:
                     return error
 
         found = await asyncio.gather(*map(read, asked))

@@ -14,6 +14,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -156,7 +157,8 @@ def fields_of(task: Task[Any], label_config: str | None) -> tuple[str, ...]:
     return (variables[0],) if variables and names[0] not in variables else names
 
 
-def controls_in(label_config: str) -> dict[str, tuple[str, str]]:
+@lru_cache(maxsize=64)
+def controls_in(label_config: str) -> Mapping[str, tuple[str, str]]:
     """Type of control -> its name and its object's, of those that an interface has once."""
     tags = [tag for tag in _tags(label_config) if tag.get("toName")]
     kinds = [tag.tag for tag in tags]
@@ -167,7 +169,9 @@ def controls_in(label_config: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def _tags(label_config: str) -> list[Any]:
+@lru_cache(maxsize=64)
+def _tags(label_config: str) -> Sequence[Any]:
+    """The tags of an interface; Label Studio sends it with every request."""
     from defusedxml import DefusedXmlException, ElementTree
 
     try:

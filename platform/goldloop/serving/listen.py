@@ -72,12 +72,17 @@ class _Server(uvicorn.Server):
         self._told = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, at once or after a while."""
+        """Stop, at once or after a while; a third signal does not wait for requests under way."""
         first, self._told = not self._told, True
         if first:
             self._draining()
-        if not first or not self._seconds:
-            super().handle_exit(sig, frame)
-            return
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._seconds, super().handle_exit, sig, frame)
+        if first and self._seconds:
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, self._seconds, self._stop)
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        # uvicorn would also raise the signal once more at the end, so that nothing after it were done.
+        self.force_exit = self.should_exit
+        self.should_exit = True
