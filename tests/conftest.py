@@ -23,6 +23,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "GOLDLOOP_SIGNING_KEY",
         "GOLDLOOP_TRUSTED_KEYS",
         "GOLDLOOP_ACTOR",
+        "GOLDLOOP_API_KEYS",
     ):
         monkeypatch.delenv(name, raising=False)
 

@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"governance", "erasure"},
     {"tracing"},
     {"holders"},
-    {"workbench", "exchange", "comparison", "migration", "storage"},
+    {"workbench", "hosting", "deploying", "exchange", "comparison", "migration", "storage"},
     {
         "simulation",
         "state",
@@ -32,7 +32,7 @@ LAYERS: list[set[str]] = [
     {"relabeling", "assessment", "attribution"},
     {"suspicion"},
     {"loop"},
-    {"acts", "committing"},
+    {"acts", "committing", "champions"},
     {"wiring", "results"},
     {"recipe"},
     {"serving", "registry"},

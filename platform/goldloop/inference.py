@@ -93,6 +93,15 @@ def answer(task: Task[Any], model: Model, batch: Batch, device: torch.device) ->
         return task.predict(model, task.outputs(model, ready))
 
 
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What the model in a folder was made from; its network is not loaded.
+
+    Raises:
+        ModelError: no model of goldloop's.
+    """
+    return dict(_read(folder)["facts"])
+
+
 class Predictor:
     """A trained model, ready to answer from any thread.
 
@@ -163,7 +172,7 @@ class Predictor:
     ) -> list[Prediction[Any] | GoldloopError]:
         results: dict[int, Prediction[Any] | GoldloopError] = {}
         rows: dict[int, Mapping[str, Any]] = {}
-        for position, prepared in enumerate(self._prepare(contents, first)):
+        for position, prepared in enumerate(self.prepare_each(contents, first)):
             if isinstance(prepared, GoldloopError):
                 results[position] = prepared
             else:
@@ -171,14 +180,23 @@ class Predictor:
         order = sorted(rows, key=lambda position: len(rows[position].get("input_ids", ())))
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            batch = self.task.batch([rows[position] for position in chosen], self.model)
-            predictions = answer(self.task, self.model, batch, self.device)
+            predictions = self.answer_prepared([rows[position] for position in chosen])
             results.update(zip(chosen, predictions, strict=True))
         return [results[position] for position in range(len(contents))]
 
-    def _prepare(
-        self, contents: Sequence[bytes | str], first: int
+    def answer_prepared(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction[Any]]:
+        """One prediction for each row that `prepare_each` gave, in order, by one pass of the network."""
+        return answer(self.task, self.model, self.task.batch(rows, self.model), self.device)
+
+    def prepare_each(
+        self, contents: Sequence[bytes | str], first: int = 0
     ) -> list[Mapping[str, Any] | GoldloopError]:
+        """Each content as the network's input, or why it cannot be read.
+
+        Args:
+            contents: images (a file's bytes) or texts.
+            first: the position of the first of them, which errors count from.
+        """
         places = range(first, first + len(contents))
         if self.task.modality == "text":
             # A fast tokenizer must not be used from two threads at once.

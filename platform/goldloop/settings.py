@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     """What certificates are signed with: a file with an Ed25519 key, or the key itself in PEM."""
     trusted_keys: str | None = Field(default=None, alias="GOLDLOOP_TRUSTED_KEYS")
     """Public keys, or files of them: with it, only versions that one of them has signed are trained on."""
+    api_keys: Path | None = Field(default=None, alias="GOLDLOOP_API_KEYS")
+    """The file with digests of the keys that `goldloop serve` asks for; without it, the workspace's own."""
     actor: str | None = Field(default=None, alias="GOLDLOOP_ACTOR")
     """Who acts, for the audit log; without it, a pseudonym of the user and the host."""
 

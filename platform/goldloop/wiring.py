@@ -322,6 +322,17 @@ def predictor(workspace: Workspace, model: ModelVersion) -> Predictor:
     return Predictor.load(registry(workspace).download(model))
 
 
+def model_facts(workspace: Workspace, model: ModelVersion) -> dict[str, Any]:
+    """What a registered model was made from; its network is not loaded.
+
+    Raises:
+        ModelError: it is gone, or cannot be read.
+    """
+    from goldloop.inference import facts_of
+
+    return facts_of(registry(workspace).download(model))
+
+
 def asks_annotators(recipe: Recipe, workspace: Workspace) -> bool:
     """Whether any item is, or ever was, for people to annotate."""
     with workspace.engine.connect() as connection:

@@ -1,18 +1,17 @@
-"""What is done beside the loop: the embedded server, recipes to start from, versions, models, serving.
+"""What is done beside the loop: the embedded server, recipes to start from, versions, models.
 
 A function for each command of the same name; those of the loop itself are in `loop.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop import wiring
 from goldloop.acts import recorded
 from goldloop.progress import Progress, Silent
-from goldloop.recipe import parse
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -162,36 +161,3 @@ def rollback(name: str, workspace: Workspace | None = None) -> ModelVersion:
     workspace = workspace or Workspace.open()
     with workspace.lock(name):
         return wiring.registry(workspace).rollback(name)
-
-
-def serve(
-    name: str | None = None,
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    workspace: Workspace | None = None,
-    ready: Callable[[str, str], None] = lambda model, url: None,
-) -> None:
-    """Answer requests with a champion, until told to stop.
-
-    Args:
-        name: whose champion; by default the only one there is.
-        host: the address to listen on.
-        port: 0 takes a free one; by default the recipe's.
-        workspace: where.
-        ready: called with the model and the URL once requests are accepted.
-
-    Raises:
-        ModelError: no champion, or several to choose from.
-        ServingError: the port is taken.
-    """
-    from goldloop.serving.app import create_app
-    from goldloop.serving.listen import listen
-
-    workspace = workspace or Workspace.open()
-    champion = wiring.champion_of(workspace, name)
-    predictor = wiring.predictor(workspace, champion)
-    config = parse(predictor.facts["recipe"], where=champion.ref).serving
-    app = create_app(predictor, champion.ref, config)
-    port = config.port if port is None else port
-    listen(app, host, port, lambda url: ready(champion.ref, url))

@@ -1,4 +1,4 @@
-"""Models: `models | evaluate | blame | promote | rollback | serve`."""
+"""Models: `models | evaluate | blame | promote | rollback | serve | api-keys | deploy`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NU
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, evaluate, blame, promote, rollback, serve):
+    for command in (models, evaluate, blame, promote, rollback, serve, api_keys, deploy):
         app.command()(command)
 
 
@@ -156,19 +156,79 @@ def rollback(
 
 
 def serve(
-    name: str = typer.Argument(None, help="A recipe's name; by default the only champion there is."),
-    host: str = typer.Option("127.0.0.1", help="Address to listen on."),
+    names: list[str] = typer.Argument(
+        None, help="Recipes' names; by default all champions.", show_default=False
+    ),
+    host: str = typer.Option(None, help="Address to listen on; by default the recipe's.", show_default=False),
     port: int = typer.Option(
         None, min=0, max=65535, help="Port; 0 takes a free one; by default the recipe's."
     ),
+    device: str = typer.Option(None, help="Such as cuda:1; by default the emptiest GPU, else the CPU."),
+    models_from: Path = typer.Option(
+        None, "--from", help="Serve the models of a folder, NAME/NUMBER, instead of champions."
+    ),
+    label_studio: bool = typer.Option(
+        False, "--label-studio", help="Be the model of each recipe's Label Studio project."
+    ),
+    without_keys: bool = typer.Option(
+        False, "--without-keys", help="Let anybody ask who reaches this address."
+    ),
 ) -> None:
-    """Answer requests with the champion, at /predict."""
-    from goldloop import workbench
+    """Answer requests with champions, at /predict, and Label Studio's at /label-studio/NAME."""
+    from goldloop import hosting
 
     say = progress().say
-    workbench.serve(
-        name,
+    hosting.serve(
+        names or None,
         host=host,
         port=port,
-        ready=lambda model, url: say(f"serve: {model} answers at {url}/predict, described at {url}/docs"),
+        device=device,
+        label_studio=label_studio,
+        models_from=models_from,
+        without_keys=without_keys,
+        ready=lambda models, url: say(f"serve: {models} at {url}, described at {url}/docs"),
     )
+
+
+def api_keys(
+    new: str = typer.Option(
+        None, help="Make a key for this name, and show it this once.", show_default=False
+    ),
+    remove: str = typer.Option(None, help="Take the key of this name away.", show_default=False),
+    as_json: bool = AS_JSON,
+) -> None:
+    """The keys that `goldloop serve` asks for; of each only a digest is kept."""
+    from goldloop import hosting
+
+    made, known = hosting.change_api_keys(new=new, remove=remove)
+    if as_json:
+        show_json(
+            {"key": made, "keys": [{"name": each.name, "created_at": each.created_at} for each in known]}
+        )
+        return
+    if made is not None:
+        show_facts({"key": made, "": "shown this once; send it as `Authorization: Bearer KEY`"})
+    show_table(("name", "made"), [(each.name, each.created_at) for each in known])
+
+
+def deploy(
+    model: str = typer.Argument(
+        ..., help="NAME for the champion, NAME/NUMBER, or a recipe's file.", show_default=False
+    ),
+    to: Path = typer.Option(None, "--to", help="The folder; by default deploy/NAME.", show_default=False),
+    image: str = typer.Option(None, help="The image's name and tag.", show_default=False),
+    cpus: int = typer.Option(2, min=1, help="Cores for each replica."),
+    gpus: int = typer.Option(0, min=0, help="GPUs for each replica."),
+    fewest: int = typer.Option(2, min=1, help="Replicas at least."),
+    most: int = typer.Option(8, min=1, help="Replicas at most."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Write what serves a model elsewhere: Dockerfile, compose file, Kubernetes manifests."""
+    from goldloop.deploying import deploy
+
+    written = deploy(model, to, image=image, cpus=cpus, gpus=gpus, replicas=(fewest, most))
+    facts = {"model": written.model, "image": written.image, "folder": written.folder}
+    if as_json:
+        show_json(facts)
+    else:
+        show_facts({**facts, "next": f"{written.folder / 'README.md'} says how to start it"})

@@ -6,23 +6,21 @@ which is sent to no other; an address that leads elsewhere is opened only if it 
 
 from __future__ import annotations
 
-import base64
-import ipaddress
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from goldloop.connectors._addresses import check_public, origin, through_server
 from goldloop.connectors._ahead import ahead, chunks
 from goldloop.connectors._content import Limits, image_item, joined_texts, text_item, without_secrets
 from goldloop.connectors._values import json_value
@@ -33,7 +31,6 @@ from goldloop.records import Answers, Item, Quarantined
 _PAGE = 100
 _SECONDS = 120.0
 _OUR_MARK = "Made by goldloop."
-_CLOUD = ("s3", "gs", "azure-blob", "azure_spi", "redis", "databricks")
 
 
 class LabelStudio(Connector):
@@ -257,24 +254,15 @@ class LabelStudio(Connector):
 
     def _resolved(self, task: _Task, address: str) -> str:
         """Where the server, or somebody else, gives an image."""
-        scheme = urlsplit(address).scheme.lower()
-        if scheme in _CLOUD:
-            named = base64.urlsafe_b64encode(address.encode()).decode()
-            return f"{self._url}/tasks/{task.number}/resolve/?fileuri={named}"
-        if scheme in ("http", "https"):
-            return address
-        if scheme:
-            raise ItemError("an address of a kind that is not opened", found=without_secrets(address)[:120])
-        # `/data/...` and what is relative lie on the server.
-        return urljoin(f"{self._url}/", address)
+        return through_server(self._url, task.number, address)
 
     def _fetched(self, client: httpx.Client, address: str) -> bytes:
-        if _origin(address) == _origin(self._url):
+        if origin(address) == origin(self._url):
             response = client.get(address)
             if not response.is_redirect:
                 return response.raise_for_status().content
             address = urljoin(address, response.headers["location"])
-        _check_public(address)
+        check_public(address)
         # Without the token, which is for the server alone.
         with httpx.Client(timeout=_SECONDS) as elsewhere:
             return elsewhere.get(address).raise_for_status().content
@@ -334,27 +322,3 @@ class _Task:
         """Changes with the task and with each of its annotations."""
         acts = [f"{act['id']} {act.get('updated_at')}" for act in self._acts]
         return " ".join([str(self.entry.get("updated_at")), *acts])
-
-
-def _origin(address: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(address)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, port
-
-
-def _check_public(address: str) -> None:
-    """Refuse an address inside of this network, which whoever wrote the task may not see.
-
-    Raises:
-        ItemError: it is one, or leads nowhere.
-    """
-    parts = urlsplit(address)
-    shown = without_secrets(address)[:120]
-    if parts.scheme not in ("http", "https") or parts.hostname is None:
-        raise ItemError("an address of a kind that is not opened", found=shown)
-    try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ItemError("the image's address leads nowhere", found=shown) from error
-    if any(not ipaddress.ip_address(entry[4][0]).is_global for entry in found):
-        raise ItemError("the image's address leads into this network", found=shown)

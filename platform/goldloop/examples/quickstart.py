@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from goldloop import loop, workbench
+from goldloop import hosting, loop, workbench
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.cli.display import progress as make_progress
@@ -120,7 +120,7 @@ def _serve(workspace: Workspace, name: str) -> str:
 
     def work() -> None:
         try:
-            workbench.serve(name, port=0, workspace=workspace, ready=lambda _model, url: address.put(url))
+            hosting.serve(name, port=0, workspace=workspace, ready=lambda _model, url: address.put(url))
         except GoldloopError as error:
             address.put(error)
 

@@ -1,145 +1,170 @@
-"""The prediction server: the champion behind FastAPI.
+"""The prediction server: champions behind FastAPI.
 
-POST /predict   one or many images or texts -> a prediction for each, in order
-GET /health     the process lives             GET /ready   the model answers
-GET /model      which model this is           GET /metrics for Prometheus      GET /docs OpenAPI
+POST /predict                  one or many images or texts -> a prediction for each, in order
+POST /models/NAME/predict      the same, where several models answer
+GET /models                    which models answer           GET /model  the only one
+GET /health                    the process lives             GET /ready  every model answers
+GET /metrics                   for Prometheus                GET /docs   OpenAPI
+/label-studio/NAME/...         Label Studio's ML backend protocol (`label_studio_backend`)
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from pydantic import BaseModel
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
 
 from goldloop import __version__
-from goldloop.errors import GoldloopError, ServingError
-from goldloop.inference import Predictor
-from goldloop.records import content_key
+from goldloop.errors import GoldloopError
+from goldloop.serving.answers import Answers, answers
 from goldloop.serving.config import ServingConfig
 from goldloop.serving.contents import contents_of
+from goldloop.serving.guard import Guard
+from goldloop.serving.hosted import Models, Served
+from goldloop.serving.keys import ApiKeys
+from goldloop.serving.label_studio_backend import Backend, add_backend, is_label_studio
+from goldloop.serving.metrics import Metrics
+from goldloop.serving.refusals import Refused, body_of, headers_of, status_of
+
+_LOG = logging.getLogger(__name__)
 
 
-class Answer(BaseModel):
-    """What the model says of one image or text, or why it can say nothing.
-
-    `confidence` and `scores` are probabilities in [0, 1]; `key` is the SHA-256 of what was asked about.
-    """
-
-    key: str
-    prediction: Any = None
-    confidence: float | None = None
-    scores: dict[str, float] = {}
-    error: str | None = None
-
-
-class Answers(BaseModel):
-    """One answer for each image or text of the request, in order, and what gave them.
-
-    `goldloop lineage MODEL` leads from `model` to its run, its dataset version and who labelled that.
-    """
-
-    model: str
-    run: str | None
-    version: str | None
-    predictions: list[Answer]
-
-
-class _Metrics:
-    """What Prometheus reads; a registry of its own, so that two servers in one process do not mix."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.items = Counter(
-            "goldloop_items", "Images or texts answered.", ["outcome"], registry=self.registry
-        )
-        self.seconds = Histogram("goldloop_request_seconds", "Time of a request.", registry=self.registry)
-
-
-def create_app(predictor: Predictor, model: str, config: ServingConfig) -> FastAPI:
-    """The server of one model.
+def create_app(
+    models: Models, config: ServingConfig, keys: ApiKeys, metrics: Metrics, backend: Backend
+) -> FastAPI:
+    """The server of some models.
 
     Args:
-        predictor: the model.
-        model: its reference, `NAME/NUMBER`; every answer carries it.
-        config: the recipe's `serving:`.
+        models: which answer; loaded already.
+        config: limits of the server as a whole.
+        keys: who may ask.
+        metrics: what is counted.
+        backend: how Label Studio's tasks are read, and what its webhooks lead to.
     """
-    metrics = _Metrics()
-    busy = threading.Lock()
 
-    app = FastAPI(title=f"goldloop {model}", version=__version__)
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(_follow(models, config.refresh_seconds))
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
 
-    @app.exception_handler(ServingError)
-    async def refuse(_request: Request, error: ServingError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=422)
+    app = FastAPI(title="goldloop", version=__version__, lifespan=lifespan)
+    app.state.draining = False
+    app.add_middleware(
+        Guard,
+        keys=keys,
+        metrics=metrics,
+        max_bytes=config.max_request_megabytes * 1_000_000,
+        seconds=config.timeout_seconds,
+        open_paths=("/webhook",),
+    )
 
+    @app.exception_handler(GoldloopError)
+    async def refuse(request: Request, error: GoldloopError) -> Response:
+        body = body_of(error, request.state.request_id)
+        return Response(body, status_of(error), headers_of(error), "application/json")
+
+    @app.exception_handler(HTTPException)
+    async def refuse_path(request: Request, error: HTTPException) -> Response:
+        told = Refused(str(error.detail), status=error.status_code, where=request.url.path)
+        return await refuse(request, told)
+
+    _add_facts(app, models, metrics)
+    _add_predictions(app, models, metrics, backend)
+    add_backend(app, models, metrics, backend)
+    return app
+
+
+def _add_facts(app: FastAPI, models: Models, metrics: Metrics) -> None:
     @app.get("/health")
     async def health() -> dict[str, str]:
         """The process lives."""
-        return {"status": "ok"}
+        return {"status": "UP"}
 
     @app.get("/ready")
-    async def ready() -> dict[str, str]:
-        """The model answers."""
-        return {"status": "ready", "model": model}
+    async def ready() -> dict[str, Any]:
+        """Every model answers, and the server is not about to stop."""
+        if app.state.draining:
+            raise Refused("the server is stopping", status=503, retry_after=5)
+        return {"status": "ready", "models": [served.ref for served in models.served.values()]}
+
+    @app.get("/models")
+    async def all_facts() -> list[dict[str, Any]]:
+        """Which models answer, and what each was made from."""
+        return [_facts(served) for served in models.served.values()]
 
     @app.get("/model")
     async def facts() -> dict[str, Any]:
         """Which model this is, and what it was made from."""
-        kept = {name: predictor.facts.get(name) for name in ("name", "run", "version")}
-        return {"model": model, **kept, "task": predictor.task.config.kind, "classes": predictor.task.classes}
+        return _facts(models.find(None))
 
     @app.get("/metrics")
     async def prometheus() -> Response:
         """Figures for Prometheus."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    @app.post("/predict", response_model=Answers, openapi_extra=_request_body(predictor.task.modality))
-    async def predict(request: Request) -> Answers:
-        """Answer for one or many images or texts."""
-        start = time.perf_counter()
-        limit = config.max_request_megabytes * 1_000_000
-        contents = await contents_of(request, predictor.task.modality, limit)
-        answers = await asyncio.to_thread(_answer, predictor, contents, config.max_batch, busy)
-        for answer in answers:
-            metrics.items.labels("refused" if answer.error else "answered").inc()
-        metrics.seconds.observe(time.perf_counter() - start)
-        run, version = (predictor.facts.get(name) for name in ("run", "version"))
-        return Answers(model=model, run=run, version=version, predictions=answers)
-
-    return app
+        return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _answer(
-    predictor: Predictor, contents: Sequence[bytes | str], batch: int, busy: threading.Lock
-) -> list[Answer]:
-    """An answer for each, one request at a time; content that cannot be read fails alone."""
-    with busy:
-        results = predictor.predict_each(contents, batch)
-    keys = [content_key(content.encode() if isinstance(content, str) else content) for content in contents]
-    return [
-        Answer(key=key, error=str(result))
-        if isinstance(result, GoldloopError)
-        else Answer(
-            key=key, prediction=result.target, confidence=result.confidence, scores=dict(result.scores)
-        )
-        for key, result in zip(keys, results, strict=True)
-    ]
+def _add_predictions(app: FastAPI, models: Models, metrics: Metrics, backend: Backend) -> None:
+    async def answered(request: Request, name: str | None) -> Response:
+        served = models.find(name)
+        contents = await contents_of(request, served.predictor.task.modality, served.config.max_request_items)
+        results = await served.ask(contents)
+        for result in results:
+            outcome = "refused" if isinstance(result, GoldloopError) else "answered"
+            metrics.items.labels(served.name, outcome).inc()
+        text = answers(served, contents, results).model_dump_json()
+        return Response(text, media_type="application/json")
+
+    described: dict[str, Any] = {"response_model": Answers, "openapi_extra": _request_body(models)}
+
+    @app.post("/predict", **described)
+    async def predict(request: Request) -> Response:
+        """Answer for one or many images or texts; Label Studio's own requests are answered in its form."""
+        if await is_label_studio(request):
+            return await backend.predict(request, models.find(None))
+        return await answered(request, None)
+
+    @app.post("/models/{name}/predict", **described)
+    async def predict_by_name(request: Request, name: str) -> Response:
+        """The same by a model that is named."""
+        return await answered(request, name)
 
 
-def _request_body(modality: str) -> dict[str, Any]:
+async def _follow(models: Models, seconds: float) -> None:
+    """Bring what answers up to date now and then; what fails is tried again the next time."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            for came in await asyncio.to_thread(models.refresh):
+                _LOG.warning("%s answers now", came)
+        except GoldloopError:
+            _LOG.exception("which models are champions cannot be told; those that answer go on")
+
+
+def _facts(served: Served) -> dict[str, Any]:
+    predictor = served.predictor
+    kept = {name: predictor.facts.get(name) for name in ("name", "run", "version")}
+    kind = predictor.task.config.kind
+    return {"model": served.ref, **kept, "task": kind, "classes": predictor.task.classes}
+
+
+def _request_body(models: Models) -> dict[str, Any]:
     """The OpenAPI description of what `/predict` takes, which FastAPI cannot read off a raw request."""
-    if modality == "image":
+    modalities = {served.predictor.task.modality for served in models.served.values()}
+    content: dict[str, Any] = {}
+    if "image" in modalities:
         files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-        content = {"multipart/form-data": {"schema": {"type": "object", "properties": {"image": files}}}}
-    else:
+        content["multipart/form-data"] = {"schema": {"type": "object", "properties": {"image": files}}}
+    if "text" in modalities:
         texts = {"type": "array", "items": {"type": "string"}}
         properties = {"text": {"type": "string"}, "texts": texts}
-        content = {"application/json": {"schema": {"type": "object", "properties": properties}}}
+        content["application/json"] = {"schema": {"type": "object", "properties": properties}}
     return {"requestBody": {"required": True, "content": content}}

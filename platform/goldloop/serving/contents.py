@@ -9,30 +9,36 @@ from starlette.datastructures import UploadFile
 
 from goldloop.errors import ServingError
 from goldloop.records import Modality
+from goldloop.serving.refusals import Refused
 
 _LIMIT_FIELDS = 10_000
 
 
-async def contents_of(request: Request, modality: Modality, max_bytes: int) -> list[bytes | str]:
+async def contents_of(request: Request, modality: Modality, most: int) -> list[bytes | str]:
     """The images or texts of a request, in order.
 
     Accepts `multipart/form-data` with files of any field name (images; UTF-8 texts) or `text` fields, and
     `application/json` as `{"text": "..."}` or `{"texts": [...]}`.
 
     Raises:
-        ServingError: none of these, too large, or of the other modality.
+        ServingError: none of these, too many, or of the other modality.
     """
-    length = request.headers.get("content-length")
-    if length is None or not length.isdecimal() or int(length) > max_bytes:
-        raise ServingError(
-            "the request is too large, or does not say how large it is",
-            found=f"{length} bytes",
-            expected=f"at most {max_bytes} bytes",
-            remedy="Send fewer at a time",
+    found = await _contents(request, modality)
+    if len(found) > most:
+        raise Refused(
+            f"too many {modality}s in one request",
+            status=413,
+            found=len(found),
+            expected=f"at most {most}",
+            remedy="Send fewer at a time, or raise `serving: {max_request_items: ...}`",
         )
+    return found
+
+
+async def _contents(request: Request, modality: Modality) -> list[bytes | str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind == "application/json":
-        return _texts(await _json(request), modality)
+        return _texts(await json_of(request), modality)
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         async with request.form(max_files=_LIMIT_FIELDS, max_fields=_LIMIT_FIELDS) as form:
             found = [await _field(value, modality) for _, value in form.multi_items()]
@@ -44,7 +50,12 @@ async def contents_of(request: Request, modality: Modality, max_bytes: int) -> l
     )
 
 
-async def _json(request: Request) -> Any:
+async def json_of(request: Request) -> Any:
+    """The parsed body of a request.
+
+    Raises:
+        ServingError: it is not JSON.
+    """
     try:
         return await request.json()
     except ValueError as error:
@@ -57,7 +68,16 @@ def _texts(body: Any, modality: Modality) -> list[bytes | str]:
         raise ServingError("this is not what the model works on", expected=_expected(modality))
     if not all(isinstance(text, str) for text in texts):
         raise ServingError("every text is a string", expected=_expected(modality))
-    return list(texts)
+    return [_whole(text) for text in texts]
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # A tokenizer would fail on it, and with it all texts of its batch.
+        raise ServingError("a text has half a surrogate pair", found=f"at offset {error.start}") from error
+    return text
 
 
 async def _field(value: UploadFile | str, modality: Modality) -> bytes | str:

@@ -4,40 +4,29 @@ import io
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from goldloop.errors import ServingError
-from goldloop.inference import Predictor
 from goldloop.records import content_key
-from goldloop.serving.app import create_app
-from goldloop.serving.config import ServingConfig
 from goldloop.serving.listen import listen
-from goldloop.tasks import tasks
-
-FACTS = {"name": "pets", "run": "abc", "version": "pets@123"}
-
-
-def _client(kind: str, **settings) -> TestClient:
-    task = tasks.create(tasks.get(kind).example_config())
-    torch.manual_seed(0)
-    predictor = Predictor(task, task.example_model(), FACTS, "cpu")
-    return TestClient(create_app(predictor, "pets/1", ServingConfig(**settings)))
 
 
 @pytest.fixture(scope="module")
-def images() -> TestClient:
-    return _client("image-classification")
+def images(serving) -> Iterator[TestClient]:
+    with serving("image-classification") as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
-def texts() -> TestClient:
-    return _client("text-classification")
+def texts(serving) -> Iterator[TestClient]:
+    with serving("text-classification") as client:
+        yield client
 
 
 def _png(red: int) -> bytes:
@@ -90,6 +79,7 @@ def test_texts_are_answered_as_json_and_as_a_form(texts):
         {"json": {"txt": "a"}},
         {"json": {"texts": []}},
         {"json": {"texts": ["a", 3]}},
+        {"content": b'{"text": "\\ud800"}', "headers": {"Content-Type": "application/json"}},
         {"json": ["a"]},
         {"content": b"{", "headers": {"Content-Type": "application/json"}},
         {"content": b"a", "headers": {"Content-Type": "text/plain"}},
@@ -99,7 +89,10 @@ def test_texts_are_answered_as_json_and_as_a_form(texts):
 def test_what_is_no_request_is_refused_with_what_was_expected(texts, request_):
     response = texts.post("/predict", **request_)
     assert response.status_code == 422
-    assert response.json()["error"]
+    told = response.json()
+    assert told["error"].startswith(told["problem"])
+    assert {"where", "found", "expected", "remedy"} <= told.keys()
+    assert told["request"] == response.headers["x-request-id"]
 
 
 def test_a_text_for_an_image_model_is_refused(images):
@@ -108,19 +101,31 @@ def test_a_text_for_an_image_model_is_refused(images):
     assert "curl -F" in response.json()["error"]
 
 
-def test_a_request_that_is_too_large_is_refused():
-    client = _client("text-classification", max_request_megabytes=1)
-    response = client.post("/predict", json={"text": "x" * 1_100_000})
-    assert response.status_code == 422
-    assert "too large" in response.json()["error"]
+def test_a_request_that_is_too_large_is_refused_whether_it_says_so_or_not(serving):
+    def pieces():
+        yield b'{"text": "'
+        for _ in range(12):
+            yield b"x" * 100_000
+        yield b'"}'
+
+    with serving("text-classification", max_request_megabytes=1) as client:
+        told = client.post("/predict", json={"text": "x" * 1_100_000})
+        untold = client.post("/predict", content=pieces(), headers={"Content-Type": "application/json"})
+        many = client.post("/predict", json={"texts": ["x"] * 1025})
+    for response in (told, untold, many):
+        assert response.status_code == 413
+        assert response.json()["remedy"].startswith("Send fewer at a time")
 
 
 def test_health_readiness_model_metrics_and_openapi(images):
-    assert images.get("/health").json() == {"status": "ok"}
-    assert images.get("/ready").json()["model"] == "pets/1"
+    assert images.get("/health").json() == {"status": "UP"}
+    assert images.get("/ready").json()["models"] == ["pets/1"]
     assert images.get("/model").json()["version"] == "pets@123"
     images.post("/predict", files={"image": _png(3)})
-    assert 'goldloop_items_total{outcome="answered"}' in images.get("/metrics").text
+    figures = images.get("/metrics").text
+    assert 'goldloop_items_total{model="pets",outcome="answered"}' in figures
+    assert 'goldloop_requests_total{path="/predict",status="200"}' in figures
+    assert 'goldloop_model_info{model="pets/1",name="pets"} 1.0' in figures
     document = images.get("/openapi.json").json()
     assert "multipart/form-data" in document["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert images.get("/docs").status_code == 200
