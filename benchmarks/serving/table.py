@@ -24,7 +24,9 @@ def write_table(file: Path, lines: Sequence[Mapping[str, Any]], arguments: Seque
         "One text a request, all answers with the scores of 77 classes; clients on the same machine. Means "
         "over repeats; `p99` of the slowest repeat.",
         "",
-        "| arm | " + " | ".join(f"{level} clients: requests/s | p50 ms | p99 ms" for level in levels) + " |",
+        "| arm | "
+        + " | ".join(f"{_clients(level)}: requests/s | p50 ms | p99 ms" for level in levels)
+        + " |",
         "| --- |" + " ---: | ---: | ---: |" * len(levels),
         *(_row(arm, levels, lines) for arm in ARMS),
         "",
@@ -40,6 +42,10 @@ def write_table(file: Path, lines: Sequence[Mapping[str, Any]], arguments: Seque
     ]
     file.write_text("\n".join(text), encoding="utf-8")
     return "\n".join(text)
+
+
+def _clients(number: int) -> str:
+    return f"{number} client" + ("s" if number != 1 else "")
 
 
 def _of(arm: str, level: int, lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -74,10 +80,12 @@ def _ratio(own: str, other: str, level: int, lines: Sequence[Mapping[str, Any]])
     ]
     shared = sorted(rates[0].keys() & rates[1].keys())
     if not shared:
-        return f"- `{own}` to `{other}` at {level} clients: {ABSENT}."
+        return f"- `{own}` to `{other}` at {_clients(level)}: {ABSENT}."
     ratios = [rates[0][repeat] / rates[1][repeat] for repeat in shared]
     each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    return f"- `{own}` to `{other}` at {level} clients: {fmean(ratios):.2f} times as many (by repeat {each})."
+    return (
+        f"- `{own}` to `{other}` at {_clients(level)}: {fmean(ratios):.2f} times as many (by repeat {each})."
+    )
 
 
 def _soak(lines: Sequence[Mapping[str, Any]]) -> str:
