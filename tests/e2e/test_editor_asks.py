@@ -16,7 +16,7 @@ import uvicorn
 
 from goldloop import loop, wiring
 from goldloop.catalog.content import items_of
-from goldloop.catalog.server_side import tasks_of
+from goldloop.catalog.server_side import annotations_of, tasks_of
 from goldloop.connectors._content import Limits
 from goldloop.inference import Predictor
 from goldloop.labeling.backend import connect
@@ -135,9 +135,7 @@ def _annotated(asked: Asked, workspace: Any) -> dict[str, list[Any]]:
     items = {item.key: item for item in asked.items.values()}
     found: dict[str, list[Any]] = {}
     with workspace.engine.connect() as connection:
-        from goldloop.catalog.server_side import annotations_of
-
-        for act in annotations_of(connection, asked.session.place):
+        for act in annotations_of(connection, asked.recipe.name):
             found.setdefault(act.key, []).append((task.decode(act.results, items[act.key]), act.shown_model))
     return found
 

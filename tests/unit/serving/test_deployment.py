@@ -16,7 +16,7 @@ from goldloop.serving.deployment import KEYS, PORT, Plan, compose, dockerfile, k
 
 PLANS = [
     Plan("pets", "pets/3", "goldloop-pets:3-abc", "3.11.9", 2048),
-    Plan("signs", "signs/12", "host:5000/team/signs:1", "3.12.1", 4096, cpus=4, gpus=1, replicas=(1, 1)),
+    Plan("signs", "signs/12", "team/signs:1", "3.12.1", 4096, cpus=4, gpus=1, replicas=(1, 1)),
 ]
 
 
