@@ -61,6 +61,16 @@ class OrderedTable(InMemoryTable):  # type: ignore[misc]
         rows = [self._slice(int(places[index]), 1) for index in indices]
         return pyarrow.Table.from_batches(rows, schema=self._schema)
 
+    @override
+    def replace_schema_metadata(self, metadata: Any = None) -> OrderedTable:
+        # `datasets` does it to every table; what is made of this one must be no copy either.
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.table = self.table.replace_schema_metadata(metadata)
+        other._schema = other.table.schema
+        other._made_of = (self._made_of[0], other._schema, self._made_of[2])
+        return other
+
     def __reduce__(self) -> Any:
         return type(self), self._made_of
 
