@@ -23,33 +23,37 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        here = {"registry": self.registry}
+        here = self.registry
         self.requests = Counter(
-            "goldloop_requests", "Requests by path and status.", ["path", "status"], **here
+            "goldloop_requests", "Requests by path and status.", ["path", "status"], registry=here
         )
         self.seconds = Histogram(
-            "goldloop_request_seconds", "Time of a request.", ["path"], buckets=_SECONDS, **here
+            "goldloop_request_seconds", "Time of a request.", ["path"], buckets=_SECONDS, registry=here
         )
-        self.under_way = Gauge("goldloop_requests_under_way", "Requests that are being answered.", **here)
+        self.under_way = Gauge(
+            "goldloop_requests_under_way", "Requests that are being answered.", registry=here
+        )
         self.items = Counter(
-            "goldloop_items", "Images or texts by what came of them.", ["model", "outcome"], **here
+            "goldloop_items", "Images or texts by what came of them.", ["model", "outcome"], registry=here
         )
-        self.waiting = Gauge("goldloop_waiting_items", "Images or texts that wait.", **here)
+        self.waiting = Gauge("goldloop_waiting_items", "Images or texts that wait.", registry=here)
         self.batch_items = Histogram(
-            "goldloop_batch_items", "Examples of one pass.", ["model"], buckets=_SIZES, **here
+            "goldloop_batch_items", "Examples of one pass.", ["model"], buckets=_SIZES, registry=here
         )
         self.batch_seconds = Histogram(
-            "goldloop_batch_seconds", "Time of one pass.", ["model"], buckets=_SECONDS, **here
+            "goldloop_batch_seconds", "Time of one pass.", ["model"], buckets=_SECONDS, registry=here
         )
         self.serves = Gauge(
-            "goldloop_model_info", "1 for each model that answers.", ["name", "model"], **here
+            "goldloop_model_info", "1 for each model that answers.", ["name", "model"], registry=here
         )
         self.swaps = Counter(
-            "goldloop_swaps", "Changes of the model behind a name.", ["name", "outcome"], **here
+            "goldloop_swaps", "Changes of the model behind a name.", ["name", "outcome"], registry=here
         )
-        self.hints = Counter("goldloop_webhooks", "Webhooks of Label Studio.", ["name", "action"], **here)
+        self.hints = Counter(
+            "goldloop_webhooks", "Webhooks of Label Studio.", ["name", "action"], registry=here
+        )
         self.jobs = Counter(
-            "goldloop_jobs", "Work that webhooks led to, by outcome.", ["job", "outcome"], **here
+            "goldloop_jobs", "Work that webhooks led to, by outcome.", ["job", "outcome"], registry=here
         )
 
     def text(self) -> bytes:
