@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -124,8 +126,8 @@ def bucket(tmp_path_factory) -> Iterator[tuple[str, str]]:
         exif = Image.Exif()
         # Every tenth is turned: it is shown by its upright copy.
         exif[0x0112] = 6 if number % 10 == 3 else 1
-        shade = (number % 256, number // 256 * 40, 90)
-        Image.new("RGB", (90, 60), shade).save(buffer, format="JPEG", exif=exif)
+        noise = random.Random(number).randbytes(90 * 60 * 3)
+        Image.frombytes("RGB", (90, 60), noise).save(buffer, format="JPEG", exif=exif)
         client.put_object(Bucket=name, Key=f"in/{number:04d}.jpg", Body=buffer.getvalue())
     client.close()
     yield f"s3://{name}/in", f"http://127.0.0.1:{front.server_address[1]}"
@@ -165,7 +167,7 @@ def proxy(bucket, server, workspace, tmp_path_factory) -> Iterator[tuple[Path, s
     assert "media: images of bucket-" in process.stderr.readline()
     yield path, f"http://127.0.0.1:{port}"
     process.terminate()
-    assert process.wait(60) == 0
+    assert process.wait(60) in (0, -signal.SIGTERM)
     process.stderr.close()
     fsspec.config.conf.pop("s3", None)
     for name, value in before.items():

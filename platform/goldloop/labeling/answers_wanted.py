@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Engine
 
-from goldloop.catalog import stages
+from goldloop.catalog import server_side, stages
 from goldloop.catalog.server_side import Place
 from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.config import LabelingConfig
@@ -67,7 +67,8 @@ def apply(
         for item in items
         if item.key in live and wanted(config, item) != config.annotators_per_item
     }
-    done = noted(engine, place)
+    there = {str(task) for task in live.values()}
+    done = {task: people for task, people in noted(engine, place).items() if task in there}
     # What was asked of more people and is not any more is made like all others.
     new = {
         task: asked.get(task, config.annotators_per_item)
@@ -95,8 +96,11 @@ def take_back(engine: Engine, place: Place, client: LabelStudioClient, overlap: 
 
     What is taken back here is set again by the next push.
     """
+    with engine.connect() as connection:
+        there = set(server_side.tasks_of(connection, place).values())
     for task in noted(engine, place):
-        client.set_overlap(int(task), overlap)
+        if int(task) in there:
+            client.set_overlap(int(task), overlap)
     _note(engine, place, {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from goldloop.catalog import server_side
 from goldloop.catalog.server_side import Place
 from goldloop.labeling import answers_wanted
 from goldloop.labeling.config import Asked, LabelingConfig
@@ -39,15 +40,17 @@ class _Server:
         self.overlap[task_id] = overlap
 
 
+ITEMS = [_item(number) for number in range(1000)]
+LIVE = {item.key: number for number, item in enumerate(ITEMS, start=1)}
+
+
 @pytest.fixture
 def engine(tmp_path):
     workspace = Workspace(tmp_path, Settings())
+    with workspace.engine.begin() as connection:
+        server_side.note_tasks(connection, PLACE, LIVE)
     yield workspace.engine
     workspace.engine.dispose()
-
-
-ITEMS = [_item(number) for number in range(1000)]
-LIVE = {item.key: number for number, item in enumerate(ITEMS, start=1)}
 
 
 def _apply(engine, server, config=CONFIG, items=ITEMS):
@@ -103,6 +106,19 @@ def test_what_a_recipe_no_longer_asks_for_is_as_all_others(engine):
     assert _apply(engine, server, LabelingConfig(annotators_per_item=2)) > 0
     assert set(server.overlap.values()) == {2}
     assert answers_wanted.noted(engine, PLACE) == {}
+
+
+def test_tasks_that_are_no_longer_there_are_left_alone(engine):
+    server = _Server()
+    _apply(engine, server)
+    changed = set(server.overlap)
+    with engine.begin() as connection:
+        server_side.mark_deleted(connection, PLACE, LIVE)
+    server.overlap.clear()
+    answers_wanted.take_back(engine, PLACE, server, 1)
+    assert changed
+    assert server.overlap == {}
+    assert answers_wanted.apply(engine, PLACE, server, CONFIG, {}, ITEMS, Silent()) == 0
 
 
 def test_before_the_number_of_all_changes_none_is_different(engine):
