@@ -53,8 +53,8 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         pulled = pull(recipe, workspace, progress)
         asks = wiring.asks_annotators(recipe, workspace)
         pushed = push(recipe, workspace, progress) if asks else None
-        if asks and recipe.serving.preannotate and not suggesting.is_own(recipe):
-            predict(recipe, workspace, progress)
+        suggests, own = asks and recipe.serving.preannotate, suggesting.is_own(recipe)
+        preannotated = predict(recipe, workspace, progress) if suggests and not own else 0
         collected = collect(recipe, workspace, progress) if asks else None
         if collected is not None and not collected.balance.outcomes.get("labelled"):
             waiting = wiring.awaited(recipe, workspace)
@@ -67,8 +67,8 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         model = wiring.registry(workspace).of_run(recipe.name, trained.id)
         report = evaluate(model.ref, on=version.ref, workspace=workspace, progress=progress)
         promotion = promote(model.ref, recipe=recipe, on=version.ref, workspace=workspace, progress=progress)
-        suggests = asks and recipe.serving.preannotate and suggesting.is_own(recipe)
-        preannotated = predict(recipe, workspace, progress) if suggests else 0
+        if suggests and own:
+            preannotated = predict(recipe, workspace, progress)
         return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
 
 
@@ -148,7 +148,7 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
             room = 0
         fresh = selecting.chosen(recipe, workspace, fresh, taken, room, progress)
         created = session.push(fresh, task.task_data, wiring.known_answers(task), progress)
-        session.ask_more(items, recipe.labeling, progress)
+        session.ask_more(items, progress)
         sent = {item.key for item in fresh}
         outcomes = [state.outcome(item, sent, enough) for item in items]
         with workspace.engine.begin() as connection:

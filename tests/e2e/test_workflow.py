@@ -15,7 +15,7 @@ from goldloop.appraisal import annotators
 from goldloop.catalog.content import items_of
 from goldloop.catalog.server_side import tasks_of
 from goldloop.catalog.suggestions import suggestions_of
-from goldloop.labeling import answers_wanted
+from goldloop.labeling import answers_wanted, assignment
 from goldloop.recipe import Recipe, parse
 from goldloop.simulation import simulate
 
@@ -177,3 +177,34 @@ def test_annotators_read_the_instructions_in_the_project(table, workspace, serve
     found = session.client._api.get(f"/api/projects/{session.project.id}/")
     assert found["expert_instruction"] == "<p>Good or bad?</p>"
     assert found["show_instruction"] is True
+
+
+def test_each_annotator_has_a_tab_with_the_tasks_that_are_for_them(table, workspace, server):
+    server.up()
+    recipe = _recipe(table, "dealt", annotators=["ann", "joann", "bob"], annotators_per_item=2)
+    loop.pull(recipe, workspace)
+    loop.push(recipe, workspace)
+    session = wiring.session(recipe, workspace)
+    api, project = session.client._api, session.project.id
+    views = {view["data"]["title"]: view["id"] for view in api.get("/api/dm/views/", {"project": project})}
+    assert {"for ann", "for joann", "for bob"} <= views.keys()
+    with workspace.engine.connect() as connection:
+        live = tasks_of(connection, session.place)
+        items = {live[item.key]: item for item in items_of(connection, recipe.name)}
+    for name in recipe.labeling.annotators:
+        theirs = {
+            task for task, item in items.items() if name in assignment.people_for(recipe.labeling, item)
+        }
+        shown = api.get(
+            "/api/tasks/", {"view": views[f"for {name}"], "page_size": 100, "resolve_uri": "false"}
+        )
+        assert {task["id"] for task in shown["tasks"]} == theirs
+        offered = api.call(
+            "POST",
+            "/api/dm/actions",
+            params={"id": "next_task", "project": project, "tabID": views[f"for {name}"]},
+            json={"selectedItems": {"all": True, "excluded": []}},
+        )
+        assert offered["id"] in theirs
+    loop.push(recipe, workspace)
+    assert len(api.get("/api/dm/views/", {"project": project})) == len(views)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from goldloop.catalog import server_side, stages
 from goldloop.catalog.server_side import Place
-from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.config import LabelingConfig
 from goldloop.progress import Progress
 from goldloop.records import Item
+
+if TYPE_CHECKING:
+    from goldloop.labeling.client import LabelStudioClient
 
 _STAGE = "overlap"
 _SAVE_EVERY = 50
@@ -67,8 +70,11 @@ def apply(
         for item in items
         if item.key in live and wanted(config, item) != config.annotators_per_item
     }
+    before = noted(engine, place)
+    if config.overlap is None and config.controls is None and not before:
+        return 0
     there = {str(task) for task in live.values()}
-    done = {task: people for task, people in noted(engine, place).items() if task in there}
+    done = {task: people for task, people in before.items() if task in there}
     # What was asked of more people and is not any more is made like all others.
     new = {
         task: asked.get(task, config.annotators_per_item)

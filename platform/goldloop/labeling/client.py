@@ -22,7 +22,7 @@ import httpx
 from pydantic import PydanticDeprecatedSince20, SecretStr
 
 from goldloop.errors import AnnotationError, IdentityError, LabelStudioLostWrites
-from goldloop.labeling import buckets, erasure, failures, uploads
+from goldloop.labeling import assignment, buckets, erasure, failures, uploads
 from goldloop.labeling.api import Api, condition
 from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.collected import collected_task
@@ -172,6 +172,10 @@ class LabelStudioClient:
             LabelStudioError: Label Studio does not reach it.
         """
         buckets.ensure(self._api, project.id, bucket)
+
+    def ensure_tabs(self, project: Project, names: Sequence[str]) -> None:
+        """Give each annotator a tab of the data manager with the tasks that are for them."""
+        assignment.ensure_tabs(self._api, project.id, names)
 
     def upload_media(self, project: Project, files: Sequence[Path]) -> dict[Path, str]:
         """Give a server elsewhere the images to show: addresses for tasks' data, by file.

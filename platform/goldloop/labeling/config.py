@@ -70,7 +70,8 @@ class MediaProxy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     proxy: str = Field(pattern=r"^https?://[A-Za-z0-9.-]+(:\d+)?$")
-    """Where annotators' browsers and Label Studio reach it: `http://127.0.0.1:8301`."""
+    """Where annotators' browsers and Label Studio reach it: `http://127.0.0.1:8301`. What stands before it
+    (for https, say) must leave the header `Host` as it is."""
     direct: bool = True
     """Browsers come to the proxy themselves, by addresses that Label Studio signs for a minute; without it
     Label Studio fetches for them."""
@@ -127,6 +128,9 @@ class LabelingConfig(BaseModel):
 
     annotators_per_item: int = Field(default=1, ge=1, le=50)
     """So many answers make a label."""
+    annotators: tuple[Annotated[str, Field(pattern=r"^[\w.@+-]{1,60}$")], ...] = ()
+    """Names among whom items are dealt: each has a tab in Label Studio with the tasks that are for them. By
+    default everybody is offered everything. Holds for tasks made from then on."""
     overlap: Asked | None = None
     """Some items that more people are asked about, to see how far they agree."""
     controls: Asked | None = None
@@ -138,9 +142,20 @@ class LabelingConfig(BaseModel):
     """Who pre-annotates: goldloop's own champion, `{kind: openai, url: ..., model: ...}` or
     `{kind: huggingface, checkpoint: ..., pipeline: ...}`."""
     stop: Stop | None = None
+    """When no more items are sent; by default never."""
     select: Selection = Selection()
     project: str | None = Field(default=None, min_length=3, max_length=50)
     """The Label Studio project's title; by default made from the recipe's name."""
     media: Literal["label-studio"] | MediaProxy = "label-studio"
     """Where annotators' browsers get images from: Label Studio, which reads them from the workspace or is
     sent them; or the media proxy. Holds for tasks made from then on."""
+
+    @model_validator(mode="after")
+    def _are_enough(self) -> LabelingConfig:
+        asked = [each.annotators for each in (self.overlap, self.controls) if each is not None]
+        most = max([self.annotators_per_item, *asked])
+        if self.annotators and len(set(self.annotators)) != len(self.annotators):
+            raise ValueError("`annotators` names somebody twice")
+        if self.annotators and most > len(self.annotators):
+            raise ValueError(f"{most} people are asked about some items, and `annotators` names fewer")
+        return self

@@ -17,6 +17,7 @@ from goldloop.catalog.server_side import Place
 from goldloop.errors import LabelStudioUnreachable, LedgerError
 from goldloop.labeling import answers_wanted
 from goldloop.labeling.access import Access
+from goldloop.labeling.assignment import data_for
 from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.collect import collect
@@ -45,7 +46,7 @@ class Session:
     client: LabelStudioClient
     project: Project
     access: Access
-    media: MediaProxy | None = None
+    config: LabelingConfig
 
     @property
     def embedded(self) -> bool:
@@ -118,13 +119,15 @@ class Session:
     def push(self, items: Sequence[Item], data: MakeData, known: KnownAnswer, progress: Progress) -> int:
         """Create a task for each of these items, which have none, with what is known; returns how many."""
         make = self._task_maker(data, known)
+        if items:
+            self.client.ensure_tabs(self.project, self.config.annotators)
         return push(self.engine, self.place, self.client, self.project, items, make, progress)
 
-    def ask_more(self, items: Sequence[Item], config: LabelingConfig, progress: Progress) -> int:
+    def ask_more(self, items: Sequence[Item], progress: Progress) -> int:
         """Open tasks for more people than others where the recipe says so; returns how many were changed."""
         with self.engine.connect() as connection:
             live = server_side.tasks_of(connection, self.place)
-        return answers_wanted.apply(self.engine, self.place, self.client, config, live, items, progress)
+        return answers_wanted.apply(self.engine, self.place, self.client, self.config, live, items, progress)
 
     def preannotate(self, tasks: Mapping[int, Item], suggest: Suggest, model: str, progress: Progress) -> int:
         """Give each of these tasks the model's suggestion, once; returns how many got one now."""
@@ -141,7 +144,12 @@ class Session:
 
         def make(items: Sequence[Item]) -> list[TaskData]:
             addresses = self._addresses([item for item in items if item.modality == "image"])
-            return [_task_data(item, data(item, addresses.get(item.key)), known(item)) for item in items]
+            return [
+                _task_data(
+                    item, data(item, addresses.get(item.key)) | data_for(self.config, item), known(item)
+                )
+                for item in items
+            ]
 
         return make
 
@@ -154,8 +162,8 @@ class Session:
     def _addresses(self, images: Sequence[Item]) -> dict[str, str]:
         if not images:
             return {}
-        if self.media is not None:
-            self.open_bucket(self.media)
+        if isinstance(self.config.media, MediaProxy):
+            self.open_bucket(self.config.media)
             return {item.key: f"s3://{self.place.recipe}/{item.key}" for item in images}
         media = self.workspace.media
         if self.embedded:
@@ -203,8 +211,7 @@ def open_session(
     if project.id != known:
         with workspace.engine.begin() as connection:
             server_side.note_project(connection, place, project.id)
-    media = config.media if isinstance(config.media, MediaProxy) else None
-    return Session(workspace, place, client, project, access, media)
+    return Session(workspace, place, client, project, access, config)
 
 
 def marker_of(workspace: Workspace, recipe: str) -> str:
