@@ -45,10 +45,10 @@ def items_of(
             yield item_of(row)
 
 
-def item_of(connection: Connection, recipe: str, key: str) -> Item | None:
+def item_with(connection: Connection, recipe: str, key: str) -> Item | None:
     """One item, whatever its state; None where it is not known, or was forgotten."""
     row = connection.execute(select(items).where(items.c.recipe == recipe, items.c.key == key)).first()
-    return None if row is None else _item(row)
+    return None if row is None else item_of(row)
 
 
 def addresses_of(connection: Connection, recipe: str, key: str) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from goldloop.catalog.content import addresses_of, item_of
+from goldloop.catalog.content import addresses_of, item_with
 from goldloop.connectors._locations import locate
 from goldloop.errors import GoldloopError, MediaRefused
 from goldloop.media import MediaStore
@@ -35,7 +35,7 @@ class Shelf:
             MediaRefused: there is none of that key, or it was forgotten.
         """
         with self.engine.connect() as connection:
-            found = item_of(connection, recipe, key)
+            found = item_with(connection, recipe, key)
         if found is None or found.modality != "image":
             raise MediaRefused("no such item", code="NoSuchKey", status=404)
         return found
