@@ -35,6 +35,11 @@ PICTURE = (
     "[...document.querySelectorAll('img')]"
     ".find(image => image.src.startsWith('blob:') && image.naturalWidth > 1)"
 )
+SEEN = (
+    "[...document.querySelectorAll('img')]"
+    ".filter(image => image.src.includes('/resolve/') && image.complete && image.naturalWidth > 1)"
+    ".map(image => image.src)"
+)
 IMAGES = int(os.environ.get("GOLDLOOP_TEST_IMAGES", "30"))
 """The whole thousand was tried by hand: GOLDLOOP_TEST_IMAGES=1000."""
 
@@ -226,6 +231,27 @@ def test_every_image_opens_in_the_browser_long_after_any_signature_of_before_has
     assert shown == {key: (items[key].width, items[key].height) for key in live}
     # The turned ones come upright from the proxy, all others from the bucket itself.
     assert len(_Expiring.given) >= IMAGES - IMAGES // 10
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
+def test_all_images_of_the_project_are_seen_in_its_grid(pushed, page, server, tmp_path):
+    _, session, live, _ = pushed
+    project = session.project.id
+    look = {"title": "all", "type": "grid", "target": "tasks", "gridWidth": 8, "filters": {}, "ordering": []}
+    look["filters"] = {"conjunction": "and", "items": []}
+    view = session.client._api.call("POST", "/api/dm/views/", json={"project": project, "data": look})
+    page.goto(f"{server.access().url}/projects/{project}/data?tab={view['id']}")
+    seen, still = set(), 0
+    while len(seen) < len(live) and still < 240:
+        before = len(seen)
+        seen |= set(page.evaluate(SEEN))
+        still = 0 if len(seen) > before else still + 1
+        if still:
+            page.mouse.move(700, 600)
+            page.mouse.wheel(0, 400)
+            page.wait_for_timeout(500)
+    page.screenshot(path=str(tmp_path / "grid.png"))
+    assert len(seen) == len(live)
 
 
 def _opened(page, address: str) -> tuple[int, int]:
