@@ -75,7 +75,12 @@ class _Expiring(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         kept = {name: value for name, value in self.headers.items() if name.lower() != "host"}
         answer = httpx.request(
-            method, self.moto + self.path, headers=kept, content=self.rfile.read(length), trust_env=False
+            method,
+            self.moto + self.path,
+            headers=kept,
+            content=self.rfile.read(length),
+            trust_env=False,
+            timeout=120,
         )
         told = {
             name: answer.headers[name]
@@ -261,7 +266,7 @@ def _opened(page, address: str) -> tuple[int, int]:
     for attempt in range(3):
         page.goto(address)
         with suppress(TooSlow):
-            page.wait_for_function(f"Boolean({PICTURE})", timeout=60_000 if attempt else 30_000)
+            page.wait_for_function(f"Boolean({PICTURE})", timeout=60_000 * (attempt + 1))
             return tuple(page.evaluate(f"[{PICTURE}.naturalWidth, {PICTURE}.naturalHeight]"))
     raise AssertionError(f"no image at {address}")
 
@@ -279,7 +284,7 @@ def _signed(session, task: int) -> str:
 def test_an_address_of_the_bucket_ends_with_its_second_and_is_signed_anew(pushed):
     _, session, live, items = pushed
     key = next(key for key in live if items[key].width == 90)
-    with httpx.Client(trust_env=False) as browser:
+    with httpx.Client(trust_env=False, timeout=120) as browser:
         sent_on = browser.get(_signed(session, live[key]))
         assert sent_on.status_code == 307
         assert sent_on.headers["cache-control"] == "no-store"
@@ -293,7 +298,7 @@ def test_a_stranger_gets_no_address_and_an_address_without_a_signature_opens_not
     _, session, live, _ = pushed
     key = next(iter(live))
     shown = session.client._api.get(f"/api/tasks/{live[key]}/")["data"]["image"]
-    with httpx.Client(trust_env=False) as stranger:
+    with httpx.Client(trust_env=False, timeout=120) as stranger:
         asked = stranger.get(urljoin(session.client.url, shown))
         assert asked.status_code in (302, 401, 403)
         assert "Signature" not in asked.headers.get("location", "")
@@ -304,7 +309,7 @@ def test_a_revoked_key_closes_all_that_was_signed_and_label_studio_signs_with_th
     recipe, session, live, items = pushed
     task = next(live[key] for key in live if items[key].width == 90)
     before = _signed(session, task)
-    with httpx.Client(trust_env=False) as browser:
+    with httpx.Client(trust_env=False, timeout=120) as browser:
         assert browser.get(before).status_code == 307
         workbench.revoke(recipe, workspace=workspace)
         assert browser.get(before).status_code == 403
