@@ -1,7 +1,7 @@
 """goldloop: from raw images and text to a model in production, on labels you can prove.
 
 Every command of the command line is a function of the same name here (`import_` for `import`, which Python
-keeps for itself, and `quality_` for `quality`, which is a package), and takes a recipe:
+keeps for itself; `quality_` and `media_` for `quality` and `media`, which are packages), and takes a recipe:
 
     import goldloop
     recipe = goldloop.load("configs/digits.yaml", ["training.epochs=3"])
@@ -35,6 +35,7 @@ _HOMES = {
     "suspects": "goldloop.suspicion",
     "relabel": "goldloop.relabeling",
     "quality_": "goldloop.assessment",
+    "annotators": "goldloop.appraisal",
     "simulate": "goldloop.simulation",
     "up": "goldloop.workbench",
     "down": "goldloop.workbench",
@@ -62,6 +63,8 @@ _HOMES = {
     "serve": "goldloop.hosting",
     "api_keys": "goldloop.hosting",
     "deploy": "goldloop.deploying",
+    "media_": "goldloop.workbench",
+    "revoke": "goldloop.workbench",
     "audit": "goldloop.governance",
     "keys": "goldloop.governance",
     "sign": "goldloop.governance",

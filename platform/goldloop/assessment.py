@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from goldloop import durable, wiring
+from goldloop.appraisal import sway_of
 from goldloop.catalog.content import items_of
 from goldloop.errors import GoldloopError, TrainingError, VersionError
 from goldloop.progress import Progress, Silent
@@ -19,7 +20,7 @@ from goldloop.quality.conflicts import conflicts, same_pictures, same_texts
 from goldloop.quality.embeddings import embed, plain_points
 from goldloop.quality.findings import Finding, Findings, by_urgency
 from goldloop.quality.imbalance import imbalance
-from goldloop.quality.in_words import agreement_found, nothing_known, suspects_found
+from goldloop.quality.in_words import agreement_found, nothing_known, suspects_found, sway_found
 from goldloop.quality.outliers import outliers
 from goldloop.quality.shortcuts import shortcuts
 from goldloop.recipe import Recipe, digest_of
@@ -67,6 +68,7 @@ def quality_(
                 look.suspects(way, folds),
                 look.conflicts(),
                 agreement_found(version.labelling().get("agreement", {})),
+                sway_found(sway_of(rows.task, version.name, workspace)),
                 look.shortcuts(),
                 imbalance(version.classes, version.class_counts),
                 look.outliers(),

@@ -37,7 +37,7 @@ task:
 labeling:
   annotators_per_item: 1     # 2 or more measure agreement; items they disagree on are kept out as `disputed`
   select:
-    strategy: random         # or uncertainty: what the champion is least sure of first
+    strategy: random         # or uncertainty, margin, entropy, diversity, cluster: the most useful first
     # batch: 200             # keep this many tasks open at a time; by default all
 
 dataset:

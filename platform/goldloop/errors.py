@@ -24,7 +24,8 @@ GoldloopError                 the root: catch this to catch them all
 │   └── OutOfMemory               a step does not fit into the device's memory
 ├── ModelError                a model that is absent, unreadable or of another task type
 │   └── GateRefused           a model that its gates keep from production
-└── ServingError              a request that the prediction server cannot answer
+├── ServingError              a request that the prediction server cannot answer
+└── MediaRefused              a request that the media proxy does not answer
 
 A message says where, what was found, what was expected and the remedy; the same four are attributes.
 """
@@ -185,3 +186,12 @@ class GateRefused(ModelError):
 
 class ServingError(GoldloopError):
     """A request that the prediction server cannot answer."""
+
+
+class MediaRefused(GoldloopError):
+    """A request that the media proxy does not answer; `status` and `code` are those that S3 would give."""
+
+    def __init__(self, problem: str, *, code: str, status: int) -> None:
+        super().__init__(problem)
+        self.code = code
+        self.status = status

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from goldloop import committing, wiring
+from goldloop import committing, selecting, suggesting, wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side
 from goldloop.catalog.content import items_of
@@ -53,6 +53,8 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         pulled = pull(recipe, workspace, progress)
         asks = wiring.asks_annotators(recipe, workspace)
         pushed = push(recipe, workspace, progress) if asks else None
+        suggests, own = asks and recipe.serving.preannotate, suggesting.is_own(recipe)
+        preannotated = predict(recipe, workspace, progress) if suggests and not own else 0
         collected = collect(recipe, workspace, progress) if asks else None
         if collected is not None and not collected.balance.outcomes.get("labelled"):
             waiting = wiring.awaited(recipe, workspace)
@@ -65,8 +67,8 @@ def run(recipe: Recipe, workspace: Workspace | None = None, progress: Progress =
         model = wiring.registry(workspace).of_run(recipe.name, trained.id)
         report = evaluate(model.ref, on=version.ref, workspace=workspace, progress=progress)
         promotion = promote(model.ref, recipe=recipe, on=version.ref, workspace=workspace, progress=progress)
-        suggests = asks and recipe.serving.preannotate
-        preannotated = predict(recipe, workspace, progress) if suggests else 0
+        if suggests and own:
+            preannotated = predict(recipe, workspace, progress)
         return Turn(pulled, pushed, collected, version, trained, report, promotion, preannotated)
 
 
@@ -122,8 +124,6 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
     Raises:
         LabelStudioError: the server is down, refuses us, or keeps less than it is sent.
     """
-    from goldloop.labeling.selection import ordered
-
     workspace = workspace or Workspace.open()
     task = tasks.create(recipe.task)
     with workspace.lock(recipe.name):
@@ -139,12 +139,18 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
             task_id in again or answers.get(task_id, 0) < need for task_id in state.live.values()
         )
         fresh = [item for item in items if state.lacks(item)]
-        fresh = ordered(fresh, recipe.labeling.select, wiring.confidences(recipe, workspace))
-        if recipe.labeling.select.batch is not None:
-            fresh = fresh[: max(recipe.labeling.select.batch - unfinished, 0)]
+        batch = recipe.labeling.select.batch
+        room = None if batch is None else max(batch - unfinished, 0)
+        taken = [item for item in items if item.key in state.live]
+        enough = selecting.enough(recipe, workspace, answers, state.live)
+        if enough is not None:
+            progress.say(f"push: nothing more is sent: {enough}")
+            room = 0
+        fresh = selecting.chosen(recipe, workspace, fresh, taken, room, progress)
         created = session.push(fresh, task.task_data, wiring.known_answers(task), progress)
+        session.ask_more(items, progress)
         sent = {item.key for item in fresh}
-        outcomes = [state.outcome(item, sent) for item in items]
+        outcomes = [state.outcome(item, sent, enough) for item in items]
         with workspace.engine.begin() as connection:
             books = write_books(connection, recipe.name, "push", len(items), outcomes)
     progress.say(f"push: {created} new tasks; {books}")
@@ -383,14 +389,17 @@ def promote(
 def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> int:
     """Champion -> pre-annotations on the tasks that are still open; returns how many were written now.
 
+    Another model answers where `labeling.suggestions` names one.
+
     Raises:
-        ModelError: there is no champion yet.
+        ModelError: there is no champion yet, or the other model cannot be had.
         LabelStudioError: the server is down or refuses us.
     """
+    from goldloop.labeling import answers_wanted
+
     workspace = workspace or Workspace.open()
-    task = tasks.create(recipe.task)
     with workspace.lock(recipe.name):
-        champion = wiring.champion_of(workspace, recipe.name)
+        source = suggesting.source_of(recipe, workspace)
         session = wiring.session(recipe, workspace)
         with workspace.engine.connect() as connection:
             live = server_side.tasks_of(connection, session.place)
@@ -404,9 +413,17 @@ def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progre
             for key, task_id in live.items()
             if key in items and key not in sent_back and answers.get(task_id, 0) < need
         }
-        progress.say(f"predict: {champion.ref} on {len(unfinished)} open tasks")
-        written = session.preannotate(
-            unfinished, wiring.suggestions(task, workspace, champion), champion.ref, progress
-        )
+        shown = {
+            task_id: item
+            for task_id, item in unfinished.items()
+            if not answers_wanted.is_blind(recipe.labeling, item.key)
+        }
+        progress.say(f"predict: {source.model} on {len(unfinished)} open tasks")
+        written = session.preannotate(shown, source.shown(), source.model, progress)
+        if len(shown) < len(unfinished):
+            blind = [item for task_id, item in sorted(unfinished.items()) if task_id not in shown]
+            kept = source.keep(blind, progress)
+            progress.say(f"predict: {kept} more are kept from annotators, to see what they say without")
+        source.tell_refused(progress)
     progress.say(f"predict: {written} pre-annotations written")
     return written

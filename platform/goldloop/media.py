@@ -6,8 +6,12 @@ show (TIFF) get a PNG twin beside them for annotators; models always see the ori
 
 from __future__ import annotations
 
+import hashlib
 import io
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from goldloop import durable
 from goldloop.errors import WorkspaceError
@@ -24,6 +28,8 @@ EXTENSIONS = {
 """The media types that goldloop takes, by what is in the bytes, and the extension it keeps them under."""
 
 _NOT_IN_BROWSERS = {"image/tiff"}
+_ORIENTATION, _TURNS = 0x0112, range(2, 9)
+_QUALITY = 95
 
 
 class MediaStore:
@@ -41,6 +47,54 @@ class MediaStore:
         if item.media_type in _NOT_IN_BROWSERS:
             return self._file(item, ".preview.png")
         return self.path(item)
+
+    def upright(self, item: Item) -> tuple[Path, str]:
+        """A file that every browser shows as it is meant, and its media type.
+
+        The original, unless its EXIF data turn it or browsers cannot show it: then a turned copy, which is
+        made the first time and tells nothing of where and when a picture was taken.
+
+        Raises:
+            WorkspaceError: the original is gone.
+        """
+        lossy = item.media_type == "image/jpeg"
+        turned = self._file(item, ".upright.jpg" if lossy else ".preview.png")
+        kind = "image/jpeg" if lossy else "image/png"
+        if turned.exists():
+            return turned, kind
+        if item.media_type not in _NOT_IN_BROWSERS and not _is_turned(self.path(item)):
+            return self.path(item), item.media_type
+        content = self.read(item)
+        _write_once(turned, _as_jpeg(content) if lossy else _as_png(content))
+        return turned, kind
+
+    def keep(self, item: Item, pieces: Iterable[bytes], most: int) -> bool:
+        """Keep an image that comes in pieces, in the memory of one; False if it is not the item's content.
+
+        Args:
+            item: which image it should be.
+            pieces: its bytes.
+            most: how many bytes at most.
+        """
+        path = self.path(item)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        digest, size = hashlib.sha256(), 0
+        try:
+            with aside.open("wb") as file:
+                for piece in pieces:
+                    size += len(piece)
+                    if size > most:
+                        return False
+                    digest.update(piece)
+                    file.write(piece)
+            if digest.hexdigest() != item.key:
+                return False
+            durable.flush(aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        return True
 
     def put(self, item: Item, content: bytes) -> None:
         """Keep an image's bytes; those already there are not written again."""
@@ -75,11 +129,33 @@ def _write_once(path: Path, content: bytes) -> None:
     durable.replace(path, content)
 
 
+def _is_turned(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(_ORIENTATION, 1) in _TURNS
+    except FileNotFoundError:
+        # Who asks for it tells so.
+        return False
+
+
 def _as_png(content: bytes) -> bytes:
+    return _upright(content, format="PNG")
+
+
+def _as_jpeg(content: bytes) -> bytes:
+    return _upright(content, format="JPEG", quality=_QUALITY, subsampling=0)
+
+
+def _upright(content: bytes, **options: Any) -> bytes:
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(content)) as image:
         upright = ImageOps.exif_transpose(image).convert("RGB")
+    # A copy without what else the file told.
+    bare = Image.new("RGB", upright.size)
+    bare.paste(upright)
     buffer = io.BytesIO()
-    upright.save(buffer, format="PNG")
+    bare.save(buffer, **options)
     return buffer.getvalue()

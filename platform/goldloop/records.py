@@ -191,6 +191,25 @@ class Prediction(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """What a model said of an item before people did.
+
+    Attributes:
+        key: the item's.
+        model: the model's version.
+        target: in the task's own form.
+        shown: whether annotators could see it.
+        made_at: when (ISO 8601, UTC): what was annotated before has not been influenced.
+    """
+
+    key: str
+    model: str
+    target: Any
+    shown: bool
+    made_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The one line that the ledger keeps of one subject at one stage."""
 

@@ -20,7 +20,7 @@ from goldloop.catalog.ledger import Balance
 from goldloop.cleaning.cleaner import Cleaner
 from goldloop.connectors import connectors
 from goldloop.connectors._intake import Intake, Put, ShowDropped, Source
-from goldloop.errors import LedgerError, ModelError, VersionError
+from goldloop.errors import LedgerError, ModelError, RecipeError, VersionError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Answers, Item
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from goldloop.evaluation.data import JudgingData
     from goldloop.evaluation.report import Around, Report
     from goldloop.inference import Predictor
-    from goldloop.labeling.preannotate import Suggest
+    from goldloop.labeling.config import MediaProxy
     from goldloop.labeling.session import Session
     from goldloop.registry.models import ModelVersion, Registry
     from goldloop.registry.tracking import Tracking
@@ -114,6 +114,23 @@ def session(recipe: Recipe, workspace: Workspace) -> Session:
     return open_session(
         workspace, recipe.name, recipe.labeling, task.label_config(), recipe.task.instructions
     )
+
+
+def media_proxy(recipe: Recipe) -> MediaProxy:
+    """How a recipe's images are handed out by the media proxy.
+
+    Raises:
+        RecipeError: they are not.
+    """
+    media = recipe.labeling.media
+    if isinstance(media, str):
+        raise RecipeError(
+            "the images of this recipe come from Label Studio's storage",
+            where=f"{recipe.name}: labeling.media",
+            found=media,
+            expected="{proxy: http://127.0.0.1:8301}",
+        )
+    return media
 
 
 def consensus(recipe: Recipe, workspace: Workspace) -> tuple[SettlementPolicy, str | None]:
@@ -499,22 +516,6 @@ def content(workspace: Workspace, item: Item) -> bytes | str:
     return item.text if item.text is not None else workspace.media.read(item)
 
 
-def confidences(recipe: Recipe, workspace: Workspace) -> Callable[[Sequence[Item]], list[float]] | None:
-    """The champion's confidence in each item, where the recipe's selection asks for it."""
-    if recipe.labeling.select.strategy == "random":
-        return None
-    champion = registry(workspace).champion(recipe.name)
-    if champion is None:
-        return None
-    model = predictor(workspace, champion)
-
-    def confidences(items: Sequence[Item]) -> list[float]:
-        contents = [content(workspace, item) for item in items]
-        return [prediction.confidence for prediction in model.predict(contents)]
-
-    return confidences
-
-
 def known_answers(task: Task[Any]) -> Callable[[Item], list[dict[str, Any]] | None]:
     """What a source says of an item, in the form of an annotation, where people are to correct it."""
 
@@ -523,17 +524,3 @@ def known_answers(task: Task[Any]) -> Callable[[Item], list[dict[str, Any]] | No
         return task.encode(item.label, item) if is_answer else None
 
     return known
-
-
-def suggestions(task: Task[Any], workspace: Workspace, champion: ModelVersion) -> Suggest:
-    """The champion's answers in the form of annotations."""
-    model = predictor(workspace, champion)
-
-    def suggest(items: Sequence[Item]) -> list[tuple[list[dict[str, Any]], float]]:
-        predictions = model.predict([content(workspace, item) for item in items])
-        return [
-            (task.encode(task.present(prediction.target), item), prediction.confidence)
-            for prediction, item in zip(predictions, items, strict=True)
-        ]
-
-    return suggest

@@ -5,13 +5,15 @@ A function for each command of the same name; those of the loop itself are in `l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from goldloop import wiring
 from goldloop.acts import recorded
 from goldloop.progress import Progress, Silent
+from goldloop.recipe import Recipe
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -161,3 +163,63 @@ def rollback(name: str, workspace: Workspace | None = None) -> ModelVersion:
     workspace = workspace or Workspace.open()
     with workspace.lock(name):
         return wiring.registry(workspace).rollback(name)
+
+
+def media_(
+    recipes: Sequence[Recipe],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    workspace: Workspace | None = None,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Hand out the images of recipes to annotators' browsers, until told to stop.
+
+    Args:
+        recipes: those whose `labeling.media` names the proxy; nothing of others is handed out.
+        host: the address to listen on; by default that of `labeling.media.proxy`.
+        port: 0 takes a free one; by default that of `labeling.media.proxy`.
+        workspace: where.
+        ready: called with the URL once requests are accepted.
+
+    Raises:
+        RecipeError: one of them does not name the proxy.
+        ServingError: the port is taken.
+    """
+    from goldloop.proxy.app import create_app
+    from goldloop.proxy.shelf import Shelf
+    from goldloop.serving.listen import listen
+
+    workspace = workspace or Workspace.open()
+    proxies = {recipe.name: wiring.media_proxy(recipe) for recipe in recipes}
+    place = urlsplit(next(iter(proxies.values())).proxy)
+    most = max(proxy.max_megabytes for proxy in proxies.values()) * 1_000_000
+    app = create_app(
+        Shelf(workspace.engine, workspace.media, most),
+        workspace.media_keys,
+        {name: proxy.signed_for for name, proxy in proxies.items()},
+    )
+    default = place.port or (443 if place.scheme == "https" else 80)
+    listen(app, host or place.hostname or "127.0.0.1", default if port is None else port, ready)
+
+
+@recorded
+def revoke(recipe: Recipe, *, workspace: Workspace | None = None, progress: Progress = SILENT) -> None:
+    """Make every address of a recipe's images void that was signed so far, and give Label Studio a new key.
+
+    Args:
+        recipe: whose `labeling.media` names the proxy.
+        workspace: where.
+        progress: where to tell how far it is.
+
+    Raises:
+        RecipeError: it does not name the proxy.
+        LabelStudioError: Label Studio cannot be given the new key; the old one is void all the same.
+    """
+    workspace = workspace or Workspace.open()
+    proxy = wiring.media_proxy(recipe)
+    with workspace.lock(recipe.name):
+        key = workspace.media_keys.renew(recipe.name)
+        progress.say(f"revoke: addresses that were signed before are void; the key is now {key.id}")
+        wiring.session(recipe, workspace).open_bucket(proxy)
+        progress.say("revoke: Label Studio signs with it")

@@ -3,6 +3,7 @@
 <workspace>/
   catalog.db        what goldloop knows (SQLite, WAL), unless GOLDLOOP_CATALOG_URL names a database
   media/items/      images by content: ab/<key>.png
+  media-keys/NAME   what addresses of a recipe's images are signed with (0600)
   versions/NAME/    dataset versions by digest
   runs/NAME/        training runs: checkpoints, model, report
   label-studio/     the embedded Label Studio's own data, secrets (0600), log
@@ -33,6 +34,7 @@ from goldloop.audit_log.log import AuditLog
 from goldloop.catalog.migrations import upgrade
 from goldloop.errors import WorkspaceBusy, WorkspaceError
 from goldloop.media import MediaStore
+from goldloop.media_keys import MediaKeys
 from goldloop.settings import Settings, settings
 
 
@@ -116,6 +118,11 @@ class Workspace:
     def media(self) -> MediaStore:
         """Images by content."""
         return MediaStore(self.root / "media" / "items")
+
+    @cached_property
+    def media_keys(self) -> MediaKeys:
+        """The keys by which images are handed out."""
+        return MediaKeys(self.root / "media-keys")
 
     @property
     def versions(self) -> Path:

@@ -61,6 +61,7 @@ def page(server: EmbeddedServer) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(120_000)
         page.goto(f"{access.url}/user/login")
         page.fill("input[name=email]", server.login.username)
         page.fill("input[name=password]", server.login.password.get_secret_value())

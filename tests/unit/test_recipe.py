@@ -40,7 +40,7 @@ def test_an_override_changes_one_field(recipe):
     loaded = load(recipe, ["training.epochs=3", "sources.0.limit=7", "labeling.select.strategy=uncertainty"])
     assert loaded.training.epochs == 3
     assert loaded.sources[0].limit == 7
-    assert loaded.labeling.select.strategy == "uncertainty"
+    assert loaded.labeling.select.strategy.kind == "uncertainty"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from goldloop.catalog.tables import items
+from goldloop.catalog.tables import addresses, items
 from goldloop.records import Item
 
 
@@ -43,6 +43,20 @@ def items_of(
     for row in connection.execute(query):
         if keys is None or row.key in keys:
             yield item_of(row)
+
+
+def item_with(connection: Connection, recipe: str, key: str) -> Item | None:
+    """One item, whatever its state; None where it is not known, or was forgotten."""
+    row = connection.execute(select(items).where(items.c.recipe == recipe, items.c.key == key)).first()
+    return None if row is None else item_of(row)
+
+
+def addresses_of(connection: Connection, recipe: str, key: str) -> dict[str, str | None]:
+    """Where an item's content was found -> the mark that the file had there; None where it had none."""
+    query = select(addresses.c.uri, addresses.c.mark).where(
+        addresses.c.recipe == recipe, addresses.c.key == key
+    )
+    return {row.uri: row.mark for row in connection.execute(query.order_by(addresses.c.uri))}
 
 
 def item_states(connection: Connection, recipe: str) -> dict[str, str]:

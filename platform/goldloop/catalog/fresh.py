@@ -18,7 +18,8 @@ from sqlalchemy import JSON, Connection, Table, select
 from goldloop.catalog.content import item_of
 from goldloop.catalog.server_side import annotation_of
 from goldloop.catalog.standing import text_of
-from goldloop.catalog.tables import annotations, items, reopened
+from goldloop.catalog.tables import annotations as annotation_table
+from goldloop.catalog.tables import items, reopened
 from goldloop.records import Annotation, Item
 
 _AT_ONCE = 20_000
@@ -50,7 +51,7 @@ def marks(connection: Connection, recipe: str) -> Marks:
         elif row.state == "gone":
             gone[row.key] = _mark(row)
     # Added up, as the acts on an item come in no order.
-    for row in _rows(connection, annotations, recipe):
+    for row in _rows(connection, annotation_table, recipe):
         before = found.of.get(row.key)
         before = gone.get(row.key) if before is None else before
         if before is not None:
@@ -70,7 +71,7 @@ def items_among(connection: Connection, recipe: str, keys: Collection[str]) -> I
 
 def acts_among(connection: Connection, recipe: str, keys: Collection[str]) -> Iterator[Annotation]:
     """What annotators did with the items that have these keys, on any server."""
-    table = annotations
+    table = annotation_table
     for portion in _portions(keys):
         query = select(table).where(table.c.recipe == recipe, table.c.key.in_(portion))
         order = (table.c.key, table.c.created_at, table.c.server, table.c.annotation_id)

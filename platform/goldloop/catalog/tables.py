@@ -6,6 +6,7 @@ parts       files of many addresses          arrivals     what a pull underway h
 tasks       items on an annotation server    batches      the journal of imports to that server
 annotations what came back                   predictions  pre-annotations that went out
 reopened    items sent back to annotators, since their label was in doubt
+suggestions what models said of items, seen by annotators or not
 ledger      one outcome per item and stage   stages       what each stage last did, and from what
 projects    the server projects that are ours     audit_heads  where each workspace's audit log ends
 forgotten   content that was erased, and stays out
@@ -193,6 +194,17 @@ reopened = Table(
     _text("asked_at"),
     PrimaryKeyConstraint("recipe", "server", "key"),
 )
+
+suggestions = Table(
+    "suggestions",
+    metadata,
+    *(_text(name) for name in ("recipe", "key", "model")),
+    Column("target", JSON, nullable=False),
+    Column("shown", Boolean, nullable=False),
+    _text("made_at"),
+    PrimaryKeyConstraint("recipe", "key", "model"),
+)
+"""`shown`: on the annotation server; else kept here alone, to see what people say without it."""
 
 ledger = Table(
     "ledger",

@@ -10,6 +10,7 @@ from goldloop.cli import (
     governance,
     history,
     loop,
+    media,
     models,
     quality,
     search,
@@ -45,5 +46,18 @@ def goldloop(
     """From raw images and text to a model in production, on labels you can prove."""
 
 
-for module in (start, server, loop, search, data, storage, history, classes, quality, models, governance):
+for module in (
+    start,
+    server,
+    loop,
+    search,
+    data,
+    storage,
+    history,
+    classes,
+    quality,
+    models,
+    media,
+    governance,
+):
     module.add_to(app)

@@ -1,4 +1,4 @@
-"""What the labels are worth: `suspects | relabel | quality`."""
+"""What the labels are worth, and who made them: `suspects | relabel | quality | annotators`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from goldloop.cli.display import AS_JSON, OVERRIDES, RECIPE, progress, show_facts, show_json, show_table
 
 if TYPE_CHECKING:
+    from goldloop.quality.measured import Measured
     from goldloop.quality.suspects import Suspects
+    from goldloop.quality.sway import Sway
 
 TARGET = typer.Argument(
     ..., metavar="RECIPE|VERSION", help="A recipe's file, NAME or NAME@DIGEST.", show_default=False
@@ -25,7 +27,7 @@ _LONGEST = 70
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (suspects, relabel, quality):
+    for command in (suspects, relabel, quality, annotators):
         app.command()(command)
 
 
@@ -125,6 +127,51 @@ def quality(
             if text:
                 typer.echo(f"    {name}{text}")
     show_facts({"version": found.version, "page": found.page})
+
+
+def annotators(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
+    """Each annotator against known answers, against the others and in time; and how far suggestions sway."""
+    from goldloop.appraisal import annotators
+    from goldloop.recipe import load
+
+    done = annotators(load(recipe, overrides or ()), progress=progress())
+    if as_json:
+        show_json(done.facts())
+        return
+    rows = [
+        (
+            one.annotator,
+            f"{one.answers:,}",
+            f"{one.skips:,}",
+            *_measured(one.controls),
+            *_measured(one.others),
+            "-" if one.pace is None else f"{one.pace.median:.1f}",
+            _swayed(one.swayed),
+            "; ".join(one.remarks),
+        )
+        for one in done.found.annotators
+    ]
+    columns = (
+        "annotator", "answers", "skips", "known answers", "kappa", "the others", "kappa", "seconds",
+        "swayed", "",
+    )  # fmt: skip
+    show_table(columns, rows, "Agreement with 95% intervals; kappa is beyond chance")
+    show_facts({"suggestions sway by": _swayed(done.found.swayed), "page": done.page})
+
+
+def _measured(found: Measured | None) -> tuple[str, str]:
+    if found is None:
+        return "-", "-"
+    bounds = "" if found.interval is None else " ({:.0%} to {:.0%})".format(*found.interval)
+    beyond = "-" if found.beyond_chance is None else f"{found.beyond_chance:.2f}"
+    return f"{found.agreement:.0%}{bounds}", beyond
+
+
+def _swayed(found: Sway | None) -> str:
+    if found is None:
+        return "-"
+    bounds = "" if found.interval is None else " ({:+.0%} to {:+.0%})".format(*found.interval)
+    return f"{found.difference:+.0%}{bounds}"
 
 
 _YAML = (".yaml", ".yml")

@@ -27,11 +27,13 @@ _ARCHIVES = {
 }
 _WITH_HOST = frozenset({"sftp", "ssh", "ftp"})
 _PAUSES = (0.5, 2.0)
+_PIECE = 1 << 20
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _MARKS = (
     "size", "mtime", "LastModified", "ETag", "etag", "updated", "last_modified", "created", "md5Hash",
     "crc32c", "content_settings", "CRC", "date_time", "chksum", "Last-Modified",
 )  # fmt: skip
+_DIGESTS = ("ETag", "etag", "md5Hash", "crc32c")
 
 
 @dataclass
@@ -107,6 +109,35 @@ class Location:
                     raise ItemError("the file cannot be read", found=_said(error)) from error
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """A file's bytes, piece by piece.
+
+        Raises:
+            ItemError: it cannot be read.
+        """
+        try:
+            with self.system.open(path, "rb", block_size=_PIECE, cache_type="readahead") as file:
+                while piece := file.read(_PIECE):
+                    yield piece
+        except Exception as error:
+            # As above.
+            raise ItemError("the file cannot be read", found=_said(error)) from error
+
+    def signed(self, path: str, seconds: int, mark: str) -> str | None:
+        """An address that anybody may read a file at for so long, if the file is still the one of a mark.
+
+        None where the store signs no addresses, has no digests to tell a file by, or does not answer.
+        """
+        try:
+            info = self.info(path)
+            digests = [f"{name}={info[name]}" for name in _DIGESTS if info.get(name) is not None]
+            if not digests or not all(each in mark.split(" ") for each in digests):
+                return None
+            return str(self.system.sign(path, expiration=seconds))
+        except Exception:
+            # As above; whoever asks has another way to the bytes.
+            return None
 
     @property
     def is_local(self) -> bool:

@@ -22,8 +22,9 @@ import httpx
 from pydantic import PydanticDeprecatedSince20, SecretStr
 
 from goldloop.errors import AnnotationError, IdentityError, LabelStudioLostWrites
-from goldloop.labeling import erasure, failures, uploads
+from goldloop.labeling import assignment, buckets, erasure, failures, uploads
 from goldloop.labeling.api import Api, condition
+from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.collected import collected_task
 from goldloop.labeling.erasure import OnServer
 from goldloop.labeling.our_project import find_project, fitting_title
@@ -163,6 +164,18 @@ class LabelStudioClient:
             self._sdk.import_storage.local.create(
                 project=project.id, path=path, title="goldloop media", use_blob_urls=True
             )
+
+    def ensure_bucket(self, project: Project, bucket: Bucket) -> None:
+        """Let the project's tasks show images at `s3://NAME/...`; Label Studio looks whether it is there.
+
+        Raises:
+            LabelStudioError: Label Studio does not reach it.
+        """
+        buckets.ensure(self._api, project.id, bucket)
+
+    def ensure_tabs(self, project: Project, names: Sequence[str]) -> None:
+        """Give each annotator a tab of the data manager with the tasks that are for them."""
+        assignment.ensure_tabs(self._api, project.id, names)
 
     def upload_media(self, project: Project, files: Sequence[Path]) -> dict[Path, str]:
         """Give a server elsewhere the images to show: addresses for tasks' data, by file.

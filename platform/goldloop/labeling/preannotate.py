@@ -18,8 +18,11 @@ from goldloop.records import Item
 
 _CHUNK = 250
 
-Suggest = Callable[[Sequence[Item]], Sequence[tuple[list[dict[str, Any]], float]]]
-"""The model's answer to each item, in order, as Label Studio's `result` and a confidence in [0, 1]."""
+Suggest = Callable[[Sequence[Item]], Sequence[tuple[list[dict[str, Any]], float] | None]]
+"""The model's answer to each item, in order, as Label Studio's `result` and a confidence in [0, 1].
+
+None where it has none that could be used.
+"""
 
 
 def preannotate(
@@ -54,20 +57,25 @@ def preannotate(
     if tasks.keys() - done:
         done = client.predictions_of(project, model) & tasks.keys()
     missing = sorted(tasks.keys() - done)
+    written: list[int] = []
     with progress.track("predict", len(missing)) as advance:
         for chunk in _chunks(missing):
             answers = suggest([tasks[task_id] for task_id in chunk])
             rows = [
-                (task_id, results, score) for task_id, (results, score) in zip(chunk, answers, strict=True)
+                (task_id, *answer)
+                for task_id, answer in zip(chunk, answers, strict=True)
+                if answer is not None
             ]
+            written += [task_id for task_id, *_ in rows]
+            advance(len(chunk) - len(rows))
             for portion in portions(rows, lambda row: len(json.dumps(row))):
                 client.create_predictions(project, portion, model)
                 advance(len(portion))
     with engine.begin() as connection:
-        server_side.note_predictions(connection, place, model, [*done, *missing])
-    if tasks and project.model_version != model:
+        server_side.note_predictions(connection, place, model, [*done, *written])
+    if (done or written) and project.model_version != model:
         client.show_model(project, model)
-    return len(missing)
+    return len(written)
 
 
 def _chunks(task_ids: Sequence[int]) -> Iterator[Sequence[int]]:

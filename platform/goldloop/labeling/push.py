@@ -53,8 +53,14 @@ class Reconciled:
         """Whether an item should get a task: it has none, had none, and its label is not known already."""
         return item.label_use != "imported" and item.key not in self.live and item.key not in self.deleted
 
-    def outcome(self, item: Item, sent: Collection[str]) -> Outcome:
-        """What became of an item, given the keys that were sent since: one line of the push's books."""
+    def outcome(self, item: Item, sent: Collection[str], enough: str | None = None) -> Outcome:
+        """What became of an item: one line of the push's books.
+
+        Args:
+            item: which.
+            sent: the keys that were sent since.
+            enough: why no more was sent; None where that is for the tasks that are open.
+        """
         if item.key in self.live or item.key in sent:
             return Outcome(subject=item.key, outcome="pushed")
         if item.key in self.deleted:
@@ -62,7 +68,7 @@ class Reconciled:
             return Outcome(subject=item.key, outcome="skipped", reason=reason)
         if item.label_use == "imported":
             return Outcome(subject=item.key, outcome="skipped", reason="its label was imported")
-        reason = "enough tasks are open (labeling.select.batch)"
+        reason = enough or "enough tasks are open (labeling.select.batch)"
         return Outcome(subject=item.key, outcome="waiting", reason=reason)
 
 

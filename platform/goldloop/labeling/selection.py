@@ -1,31 +1,41 @@
-"""Which items are worth an annotator's time first."""
+"""Which items are worth an annotator's time first, by the recipe's strategy."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from goldloop.labeling.config import Selection
+from goldloop.labeling.strategies import strategies
+from goldloop.labeling.strategies.base import Points, Pool, Predictions
 from goldloop.records import Item
 
-Confidences = Callable[[Sequence[Item]], Sequence[float]]
-"""The champion's confidence in [0, 1] for each item, in order."""
+_LOOKED_FOR = 1000
 
 
-def ordered(items: Sequence[Item], selection: Selection, confidences: Confidences | None) -> list[Item]:
+def ordered(
+    items: Sequence[Item],
+    selection: Selection,
+    predictions: Predictions | None = None,
+    points: Points | None = None,
+    *,
+    taken: Sequence[Item] = (),
+    wanted: int | None = None,
+) -> list[Item]:
     """Items, the most useful first.
 
     Args:
         items: those that no annotator has been sent yet.
         selection: the recipe's wish.
-        confidences: what the champion thinks; None while there is no champion, which makes every
-            strategy random.
+        predictions: what the champion says; None while there is no champion, which makes strategies that ask
+            it random.
+        points: where items lie; None where that is not known, which makes strategies that ask it random.
+        taken: items that annotators have already.
+        wanted: how many are sent now; by default all, of which the first thousand are looked for with care.
     """
     shuffled = sorted(items, key=lambda item: _draw(selection.seed, item.key))
-    if selection.strategy == "random" or confidences is None:
-        return shuffled
-    known = confidences(shuffled)
-    return [item for _, item in sorted(zip(known, shuffled, strict=True), key=lambda pair: pair[0])]
+    pool = Pool(shuffled, _LOOKED_FOR if wanted is None else wanted, taken, predictions, points)
+    return strategies.create(selection.strategy).order(pool)
 
 
 def _draw(seed: int, key: str) -> bytes:

@@ -15,10 +15,13 @@ from goldloop.catalog.ledger import Balance, balance, write_books
 from goldloop.catalog.reopened import reopened_of, requests_of
 from goldloop.catalog.server_side import Place
 from goldloop.errors import LabelStudioUnreachable, LedgerError
+from goldloop.labeling import answers_wanted
 from goldloop.labeling.access import Access
+from goldloop.labeling.assignment import data_for
+from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.client import LabelStudioClient
 from goldloop.labeling.collect import collect
-from goldloop.labeling.config import LabelingConfig
+from goldloop.labeling.config import LabelingConfig, MediaProxy
 from goldloop.labeling.preannotate import Suggest, preannotate
 from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
 from goldloop.labeling.relabel import ask_again, close, send, with_reason
@@ -43,6 +46,7 @@ class Session:
     client: LabelStudioClient
     project: Project
     access: Access
+    config: LabelingConfig
 
     @property
     def embedded(self) -> bool:
@@ -115,7 +119,15 @@ class Session:
     def push(self, items: Sequence[Item], data: MakeData, known: KnownAnswer, progress: Progress) -> int:
         """Create a task for each of these items, which have none, with what is known; returns how many."""
         make = self._task_maker(data, known)
+        if items:
+            self.client.ensure_tabs(self.project, self.config.annotators)
         return push(self.engine, self.place, self.client, self.project, items, make, progress)
+
+    def ask_more(self, items: Sequence[Item], progress: Progress) -> int:
+        """Open tasks for more people than others where the recipe says so; returns how many were changed."""
+        with self.engine.connect() as connection:
+            live = server_side.tasks_of(connection, self.place)
+        return answers_wanted.apply(self.engine, self.place, self.client, self.config, live, items, progress)
 
     def preannotate(self, tasks: Mapping[int, Item], suggest: Suggest, model: str, progress: Progress) -> int:
         """Give each of these tasks the model's suggestion, once; returns how many got one now."""
@@ -126,18 +138,33 @@ class Session:
     def _task_maker(self, data: MakeData, known: KnownAnswer) -> MakeTasks:
         """How items become tasks here, their images within reach of annotators' browsers.
 
-        The embedded server reads them from the workspace; any other is sent them.
+        By the media proxy where the recipe says so; else the embedded server reads them from the workspace,
+        and any other is sent them.
         """
 
         def make(items: Sequence[Item]) -> list[TaskData]:
             addresses = self._addresses([item for item in items if item.modality == "image"])
-            return [_task_data(item, data(item, addresses.get(item.key)), known(item)) for item in items]
+            return [
+                _task_data(
+                    item, data(item, addresses.get(item.key)) | data_for(self.config, item), known(item)
+                )
+                for item in items
+            ]
 
         return make
+
+    def open_bucket(self, media: MediaProxy) -> None:
+        """Have Label Studio sign addresses of the media proxy with the key that holds now."""
+        key = self.workspace.media_keys.of(self.place.recipe)
+        bucket = Bucket(self.place.recipe, media.proxy, key.id, key.secret, presign=media.direct)
+        self.client.ensure_bucket(self.project, bucket)
 
     def _addresses(self, images: Sequence[Item]) -> dict[str, str]:
         if not images:
             return {}
+        if isinstance(self.config.media, MediaProxy):
+            self.open_bucket(self.config.media)
+            return {item.key: f"s3://{self.place.recipe}/{item.key}" for item in images}
         media = self.workspace.media
         if self.embedded:
             self.client.ensure_local_storage(self.project, str(media.root))
@@ -167,6 +194,11 @@ def open_session(
         known = server_side.project_id(connection, place)
         if requests_of(connection, place, ["asked", "open", "closed"]):
             label_config = with_reason(label_config)
+
+    def alike(overlap: int) -> None:
+        ask_again(workspace.engine, place, client, overlap)
+        answers_wanted.take_back(workspace.engine, place, client, overlap)
+
     project = client.ensure_project(
         marker_of(workspace, recipe),
         title=config.project or f"goldloop {recipe}",
@@ -174,12 +206,12 @@ def open_session(
         annotators_per_item=config.annotators_per_item,
         instructions=instructions,
         project_id=known,
-        before_overlap=lambda overlap: ask_again(workspace.engine, place, client, overlap),
+        before_overlap=alike,
     )
     if project.id != known:
         with workspace.engine.begin() as connection:
             server_side.note_project(connection, place, project.id)
-    return Session(workspace, place, client, project, access)
+    return Session(workspace, place, client, project, access, config)
 
 
 def marker_of(workspace: Workspace, recipe: str) -> str:

@@ -25,7 +25,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        kind: `agreement`, `suspects`, `conflicts`, `outliers`, `imbalance` or `shortcuts`.
+        kind: `agreement`, `sway`, `suspects`, `conflicts`, `outliers`, `imbalance` or `shortcuts`.
         state: `act`: it harms a model; `look`: it may; `fine`; `unknown`: it could not be told.
         title: the finding in a line.
         meaning: what it means for someone who uses the model.

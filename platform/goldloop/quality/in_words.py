@@ -7,12 +7,14 @@ from typing import Any
 
 from goldloop.quality.findings import Example, Finding
 from goldloop.quality.suspects import Suspects
+from goldloop.quality.sway import Sway
 from goldloop.tasks.base import Task
 
 _RELIABLE, _TENTATIVE = 0.8, 0.667
 """Krippendorff's own limits: labels are reliable from the first on, and from the second for tentative
 conclusions (Content Analysis, 2019, chapter 12)."""
 _SHOWN = 30
+_SWAYED = 0.1
 
 
 def nothing_known(kind: str, title: str, why: Exception | None) -> Finding:
@@ -124,4 +126,50 @@ def suspects_found(found: Suspects, task: Task[Any]) -> Finding:
         else "",
         examples=examples,
         count=len(flagged),
+    )
+
+
+def sway_found(found: Sway | None) -> Finding:
+    """How far shown suggestions sway annotators."""
+    if found is None:
+        return Finding(
+            kind="sway",
+            state="unknown",
+            title="Nobody knows how far suggestions sway annotators",
+            meaning="Who sees a model's answer may follow it, right or wrong; the next model then learns it.",
+            certainty="Too few items were answered both with and without a suggestion",
+            remedy="Keep suggestions from annotators on some of the items: `labeling.blind: 0.1`",
+        )
+    low, high = found.interval or (None, None)
+    told = "" if low is None else f" (95% interval {low:+.1%} to {high:+.1%})"
+    certain = low is not None and low > 0
+    state: Any = "fine" if not certain else "act" if found.difference >= _SWAYED else "look"
+    return Finding(
+        kind="sway",
+        state=state,
+        title=f"Shown suggestions sway annotators by {found.difference:+.1%}"
+        if certain
+        else f"No sign that suggestions sway annotators: {found.difference:+.1%}",
+        meaning="So much more often people agree with a model where they see what it says. Its mistakes "
+        "become labels."
+        if certain
+        else "",
+        certainty=f"Agreement with the model is {found.shown.agreement:.1%} over {found.shown.items:,} items "
+        f"that show its suggestion and {found.blind.agreement:.1%} over {found.blind.items:,} that do not, "
+        f"drawn by chance{told}.",
+        remedy="Show suggestions on fewer items (`labeling.blind`), or only those that the model is sure of; "
+        "tell annotators that they may be wrong."
+        if certain
+        else "",
+        columns=("", "items", "answers", "agree with the model", "seconds"),
+        rows=[
+            (
+                name,
+                arm.items,
+                arm.answers,
+                f"{arm.agreement:.1%}",
+                "-" if arm.seconds is None else f"{arm.seconds:.1f}",
+            )
+            for name, arm in (("shown", found.shown), ("not shown", found.blind))
+        ],
     )

@@ -117,3 +117,27 @@ def test_quality_says_in_words_what_was_found_without_any_model(answered):
 def test_wrong_ways_are_told_as_wrong_usage(answered):
     assert CliRunner().invoke(app, ["suspects", "notes", "--way", "guessing"]).exit_code == 2
     assert CliRunner().invoke(app, ["suspects", "notes", "training.epochs=3"]).exit_code == 2
+
+
+def test_annotators_are_told_each_by_themselves(answered):
+    shown = run("annotators", "notes.yaml")
+    for told in ("annotator-00000001", "the others", "seconds", "annotators.html"):
+        assert told in shown
+    facts = json.loads(run("annotators", "notes.yaml", "--json"))
+    assert [each["answers"] for each in facts["annotators"]] == [20, 20, 1]
+    first = facts["annotators"][0]
+    assert first["others"]["items"] == 19
+    assert first["others"]["interval"][0] < first["others"]["agreement"]
+    assert first["controls"] is None
+    assert facts["swayed"] is None
+
+
+def test_nobody_to_tell_of_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLDLOOP_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a text")
+    (tmp_path / "notes.yaml").write_text(RECIPE)
+    run("pull", "notes.yaml")
+    done = CliRunner().invoke(app, ["annotators", "notes.yaml"])
+    assert "nobody has annotated" in str(done.exception)

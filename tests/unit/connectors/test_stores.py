@@ -21,8 +21,9 @@ import pytest
 from PIL import Image
 
 from goldloop.connectors import connectors
+from goldloop.connectors._locations import locate
 from goldloop.connectors.base import Found, Kept, NothingKnown
-from goldloop.errors import SourceError
+from goldloop.errors import ItemError, SourceError
 from goldloop.records import Item, Quarantined
 
 
@@ -397,3 +398,28 @@ def test_a_link_to_a_file_is_that_file_and_a_broken_one_is_quarantined(tmp_path)
     assert "broken link" in other.entry.reason
     (tmp_path / "elsewhere.png").write_bytes(_png(2) + b"more")
     assert _read(url=str(tmp_path / "in"))[0].mark != one.mark
+
+
+def test_a_bucket_signs_addresses_of_what_is_still_the_same_alone(s3):
+    import httpx
+
+    url, put = s3
+    put("a.png", CONTENT["a.png"])
+    (found,) = _read(url=f"{url}/a.png")
+    location = locate(f"{url}/a.png")
+    address = location.signed(location.path, 60, found.mark)
+    assert httpx.get(address, trust_env=False).content == CONTENT["a.png"]
+    put("a.png", _png(99))
+    assert location.signed(location.path, 60, found.mark) is None
+    assert location.signed(f"{location.path}x", 60, found.mark) is None
+
+
+def test_a_store_that_signs_nothing_says_so_and_its_files_come_in_pieces(store):
+    url, _ = store
+    location = locate(f"{url}/b/c.png")
+    found = next(each for each in _read(url=url) if each.entry.uri.endswith("b/c.png"))
+    assert b"".join(location.pieces(location.path)) == CONTENT["b/c.png"]
+    if not url.startswith("s3"):
+        assert location.signed(location.path, 60, found.mark) is None
+    with pytest.raises(ItemError):
+        list(location.pieces(f"{location.path}x"))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
+from pydantic import ValidationError
+
 from goldloop.dataset.policies import ByGroup
 from goldloop.labeling.config import Selection
 from goldloop.labeling.selection import ordered
-from goldloop.records import Item, content_key
+from goldloop.records import Item, Prediction, content_key
 
 
 def _items(count: int) -> list[Item]:
@@ -39,8 +42,32 @@ def test_the_least_sure_come_first():
     items = _items(5)
     confidence = {item.key: number / 10 for number, item in enumerate(items)}
 
-    def confidences(asked):
-        return [confidence[item.key] for item in asked]
+    def predictions(asked):
+        return [Prediction(target="a", confidence=confidence[item.key]) for item in asked]
 
-    assert ordered(items, Selection(strategy="uncertainty"), confidences) == items
-    assert ordered(items, Selection(strategy="uncertainty"), None) == ordered(items, Selection(), None)
+    assert ordered(items, Selection(strategy="uncertainty"), predictions) == items
+    assert ordered(items, Selection(strategy="uncertainty")) == ordered(items, Selection())
+
+
+def test_a_strategy_is_said_by_its_name_or_with_its_fields_and_comes_back_as_it_was_said():
+    assert Selection().model_dump(mode="json")["strategy"] == "random"
+    mixed = {"kind": "mix", "parts": {"margin": 0.5, "random": 0.5}}
+    assert Selection(strategy=mixed).model_dump(mode="json")["strategy"] == mixed
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ("uncertain", "uncertainty"),
+        ({"kind": "mix", "parts": {}}, "parts"),
+        ({"kind": "mix", "parts": {"mix": 1}}, "another strategy"),
+        ({"kind": "mix", "parts": {"margins": 1}}, "margin"),
+        ({"kind": "mix", "parts": {"margin": 0}}, "above 0"),
+        ({"kind": "cluster", "clusters": 0}, "clusters"),
+        (3, "kind"),
+    ],
+    ids=["typo", "empty", "itself", "unknown part", "no share", "no cluster", "number"],
+)
+def test_what_a_strategy_cannot_be_is_told(strategy, told):
+    with pytest.raises(ValidationError, match=told):
+        Selection(strategy=strategy)

@@ -1,0 +1,1 @@
+"""The media proxy: images of the catalog for annotators' browsers, to holders of a signed address alone."""

@@ -1,0 +1,146 @@
+"""What a recipe's selection sees of its items: the champion's answers, where each lies among the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from goldloop import wiring
+from goldloop.errors import GoldloopError
+from goldloop.progress import Progress
+from goldloop.recipe import Recipe
+from goldloop.records import Item, Prediction
+from goldloop.tasks import tasks
+from goldloop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from goldloop.labeling.strategies.base import Points, Predictions
+
+_CHUNK = 256
+"""Contents in memory at once."""
+_ASK_NOTHING = {"random", "diversity", "cluster", "mix"}
+
+
+def chosen(
+    recipe: Recipe,
+    workspace: Workspace,
+    fresh: Sequence[Item],
+    taken: Sequence[Item],
+    room: int | None,
+    progress: Progress,
+) -> list[Item]:
+    """The items to send to annotators now, the most useful first.
+
+    Args:
+        recipe: how it selects, and by which checkpoint items are told apart.
+        workspace: where.
+        fresh: those that no annotator has been sent yet.
+        taken: those that annotators have.
+        room: how many may be sent; None: all.
+        progress: where to tell how far it is.
+    """
+    from goldloop.labeling.selection import ordered
+
+    if not fresh or room == 0:
+        return []
+    order = ordered(
+        fresh,
+        recipe.labeling.select,
+        _predictions(recipe, workspace, progress),
+        _points(recipe, workspace, [*fresh, *taken], progress),
+        taken=taken,
+        wanted=room,
+    )
+    return order[:room]
+
+
+def enough(
+    recipe: Recipe, workspace: Workspace, answers: Mapping[int, int], live: Mapping[str, int]
+) -> str | None:
+    """Why no more is sent to annotators, by the recipe's stop rule; None while more is wanted.
+
+    Args:
+        recipe: its rule.
+        workspace: has its models.
+        answers: task id -> answers given.
+        live: key -> task id.
+    """
+    from goldloop.labeling.stopping import reason_to_stop
+
+    stop = recipe.labeling.stop
+    if stop is None:
+        return None
+    need = recipe.labeling.annotators_per_item
+    labelled = sum(answers.get(task, 0) >= need for task in live.values())
+    models = wiring.registry(workspace).models(recipe.name) if stop.gain is not None else []
+    values = [model.value for model in sorted(models, key=lambda model: model.number)]
+    return reason_to_stop(stop, labelled, [value for value in values if value is not None])
+
+
+def _predictions(recipe: Recipe, workspace: Workspace, progress: Progress) -> Predictions | None:
+    """The champion's answers; None while there is none. It is looked for only where a strategy asks it."""
+    if not _asks(recipe, {"uncertainty", "margin", "entropy"}):
+        return None
+    champion = wiring.registry(workspace).champion(recipe.name)
+    if champion is None:
+        return None
+    model = wiring.predictor(workspace, champion)
+
+    def predictions(items: Sequence[Item]) -> list[Prediction[Any]]:
+        found: list[Prediction[Any]] = []
+        with progress.track("select", len(items)) as advance:
+            for start in range(0, len(items), _CHUNK):
+                chunk = items[start : start + _CHUNK]
+                found += model.predict([wiring.content(workspace, item) for item in chunk])
+                advance(len(chunk))
+        return found
+
+    return predictions
+
+
+def _points(recipe: Recipe, workspace: Workspace, items: Sequence[Item], progress: Progress) -> Points:
+    """Where items lie, worked out at the first question and for all of them: plain features are relative."""
+    places = {item.key: place for place, item in enumerate(items)}
+
+    @cache
+    def made() -> NDArray[Any]:
+        return _embedded(recipe, workspace, items, progress)
+
+    return lambda asked: made()[[places[item.key] for item in asked]]
+
+
+def _embedded(
+    recipe: Recipe, workspace: Workspace, items: Sequence[Item], progress: Progress
+) -> NDArray[Any]:
+    """Items as the recipe's checkpoint sees them; without one that has learned, by plain features."""
+    from goldloop.quality.embeddings import embed, plain_points
+
+    task = tasks.create(recipe.task)
+
+    def row(item: Item) -> Mapping[str, Any]:
+        content = wiring.content(workspace, item)
+        return {"key": item.key, task.modality: content if isinstance(content, str) else {"bytes": content}}
+
+    training = recipe.training
+    if training is not None and isinstance(training.checkpoint, str):
+        keys = [item.key for item in items]
+        settings = training.model_settings()
+
+        def read(places: Sequence[int]) -> list[Mapping[str, Any]]:
+            return [row(items[place]) for place in places]
+
+        try:
+            return embed(task, training.checkpoint, settings, keys, read, workspace.cache, progress)
+        except GoldloopError as error:
+            progress.say(f"push: items are told apart by plain features: {error}")
+    return plain_points(task, [wiring.content(workspace, item) for item in items])
+
+
+def _asks(recipe: Recipe, kinds: set[str]) -> bool:
+    """Whether a strategy is one of these kinds, or a mix with one, or of another package, which may be."""
+    strategy = recipe.labeling.select.strategy
+    named = {strategy.kind, *getattr(strategy, "parts", ())}
+    return bool(named & kinds) or not named <= kinds | _ASK_NOTHING
