@@ -21,7 +21,9 @@ from goldloop.recipe import load
 from goldloop.tasks import tasks
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+COMMANDS = sorted(
+    command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands
+)
 
 
 @pytest.fixture
@@ -63,7 +65,8 @@ def test_every_command_has_help_json_and_a_place_in_the_readme(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_a_function_of_the_same_name(command):
     taken = keyword.iskeyword(command) or command in ("quality", "media")
-    assert callable(getattr(goldloop, f"{command}_" if taken else command))
+    name = command.replace("-", "_")
+    assert callable(getattr(goldloop, f"{name}_" if taken else name))
 
 
 def test_pull_tells_what_became_of_every_address(home):
