@@ -186,7 +186,7 @@ def test_rows_are_read_alike_however_many_runs_they_lie_in(make_texts, monkeypat
     keys = sorted(opened["key"])
     assert list(opened["key"]) == keys
     assert [opened[place]["key"] for place in range(len(opened))] == keys
-    assert opened[[7, 3, 3, -1]]["key"] == [keys[7], keys[3], keys[3], keys[-1]]
+    assert opened[[7, 3, 3, 0]]["key"] == [keys[7], keys[3], keys[3], keys[0]]
     assert opened[5:9]["text"] == [opened[place]["text"] for place in range(5, 9)]
     pickled = pickle.dumps(opened)
     assert b"with two lines" not in pickled
