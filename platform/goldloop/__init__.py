@@ -61,7 +61,7 @@ _HOMES = {
     "blame": "goldloop.attribution",
     "rollback": "goldloop.workbench",
     "serve": "goldloop.hosting",
-    "api_keys": "goldloop.hosting",
+    "access": "goldloop.hosting",
     "deploy": "goldloop.deploying",
     "media_": "goldloop.workbench",
     "revoke": "goldloop.workbench",

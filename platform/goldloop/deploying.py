@@ -163,7 +163,7 @@ def _fill(folder: Path, plan: deployment.Plan, entry: ModelVersion, source: Path
 def _readme(plan: deployment.Plan) -> str:
     return f"""# {plan.ref}
 
-    GOLDLOOP_API_KEYS=api-keys.json goldloop api-keys --new NAME   # shows the key once; kept is its digest
+    GOLDLOOP_API_KEYS=api-keys.json goldloop access --new NAME   # shows the key once; kept is its digest
     chmod 644 api-keys.json                                        # the container's user reads it
 
     docker compose up --build                                      # this machine, port {deployment.PORT}

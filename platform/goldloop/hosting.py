@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from goldloop import durable, wiring
+from goldloop.acts import recorded
 from goldloop.champions import Champions, Folder, Source
 from goldloop.errors import GoldloopError, LabelStudioUnreachable, ServingError
 from goldloop.recipe import parse
@@ -90,7 +91,7 @@ def serve(
         raise ServingError(
             "others can reach this address, and there is no API key",
             where=host,
-            remedy="Make one with `goldloop api-keys --new NAME`, or say --without-keys",
+            remedy="Make one with `goldloop access --new NAME`, or say --without-keys",
         )
     metrics = Metrics()
     models = Models(champions, metrics, device=device, threads=config.threads)
@@ -134,7 +135,8 @@ def api_keys(workspace: Workspace | None = None) -> ApiKeys:
     return ApiKeys(workspace.environment.api_keys or workspace.root / "serving" / "api-keys.json")
 
 
-def change_api_keys(
+@recorded
+def access(
     *, new: str | None = None, remove: str | None = None, workspace: Workspace | None = None
 ) -> tuple[str | None, tuple[ApiKey, ...]]:
     """Make a key or take one away; the key, this once, and what is kept of all that there are.

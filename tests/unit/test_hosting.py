@@ -124,13 +124,13 @@ def test_a_webhook_becomes_a_job_that_outlives_the_server(workspace):
 def test_an_address_that_others_reach_needs_a_key_or_a_word(workspace):
     with pytest.raises(ServingError, match="no API key"):
         hosting.serve("mail", host="0.0.0.0", port=0, workspace=workspace)
-    key, _ = hosting.change_api_keys(new="tests", workspace=workspace)
+    key, _ = hosting.access(new="tests", workspace=workspace)
     url = _started(workspace, host="0.0.0.0")
     address = url.replace("0.0.0.0", "127.0.0.1")
     assert httpx.get(f"{address}/model", trust_env=False).status_code == 401
     bearer = {"Authorization": f"Bearer {key}"}
     assert httpx.get(f"{address}/model", headers=bearer, trust_env=False).status_code == 200
-    made, known = hosting.change_api_keys(remove="tests", workspace=workspace)
+    made, known = hosting.access(remove="tests", workspace=workspace)
     assert (made, known) == (None, ())
 
 

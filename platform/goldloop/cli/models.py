@@ -1,4 +1,4 @@
-"""Models: `models | evaluate | blame | promote | rollback | serve | api-keys | deploy`."""
+"""Models: `models | evaluate | blame | promote | rollback | serve | access | deploy`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NU
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, evaluate, blame, promote, rollback, serve, api_keys, deploy):
+    for command in (models, evaluate, blame, promote, rollback, serve, access, deploy):
         app.command()(command)
 
 
@@ -190,7 +190,7 @@ def serve(
     )
 
 
-def api_keys(
+def access(
     new: str = typer.Option(
         None, help="Make a key for this name, and show it this once.", show_default=False
     ),
@@ -200,7 +200,7 @@ def api_keys(
     """The keys that `goldloop serve` asks for; of each only a digest is kept."""
     from goldloop import hosting
 
-    made, known = hosting.change_api_keys(new=new, remove=remove)
+    made, known = hosting.access(new=new, remove=remove)
     if as_json:
         show_json(
             {"key": made, "keys": [{"name": each.name, "created_at": each.created_at} for each in known]}

@@ -136,7 +136,7 @@ class Guard:
                 "a key is needed" if key is None else "the key opens nothing here",
                 status=401,
                 expected="`Authorization: Bearer KEY`, `X-API-Key: KEY`, or the password of Basic",
-                remedy="Ask whoever runs this server for one: `goldloop api-keys --new NAME`",
+                remedy="Ask whoever runs this server for one: `goldloop access --new NAME`",
             )
         return holder
 

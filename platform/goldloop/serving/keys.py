@@ -83,7 +83,7 @@ class ApiKeys:
                 "this name has a key already",
                 where=self.path,
                 found=name,
-                remedy=f"Take it away first, `goldloop api-keys --remove {name}`, or choose another name",
+                remedy=f"Take it away first, `goldloop access --remove {name}`, or choose another name",
             )
         key = _PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -146,5 +146,5 @@ def _read(path: Path) -> tuple[ApiKey, ...]:
             where=os.fspath(path),
             found=type(error).__name__,
             expected="a JSON list of name, digest and created_at",
-            remedy="Make them with `goldloop api-keys --new NAME`",
+            remedy="Make them with `goldloop access --new NAME`",
         ) from error
