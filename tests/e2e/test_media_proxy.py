@@ -35,13 +35,9 @@ PICTURE = (
     "[...document.querySelectorAll('img')]"
     ".find(image => image.src.startsWith('blob:') && image.naturalWidth > 1)"
 )
-SEEN = (
-    "[...document.querySelectorAll('img')]"
-    ".filter(image => image.src.includes('/resolve/') && image.complete && image.naturalWidth > 1)"
-    ".map(image => image.src)"
-)
 IMAGES = int(os.environ.get("GOLDLOOP_TEST_IMAGES", "30"))
-"""The whole thousand was tried by hand: GOLDLOOP_TEST_IMAGES=1000."""
+OPENED = int(os.environ.get("GOLDLOOP_TEST_OPENED", "12"))
+"""How many there are, and how many of them the editor opens: to try a thousand by hand, set both."""
 
 
 def _free_port() -> int:
@@ -226,37 +222,16 @@ def test_images_open_in_the_editor_long_after_any_signature_of_before_has_ended(
     pushed, page, server, tmp_path
 ):
     _, session, live, items = pushed
-    turned = [key for key in live if items[key].width == 60]
-    straight = [key for key in live if items[key].width == 90]
+    turned = [key for key in live if items[key].width == 60][: max(OPENED // 10, 1)]
+    straight = [key for key in live if items[key].width == 90][: OPENED - len(turned)]
     _Expiring.given.clear()
     address = server.access().url
-    for key in (*straight[:3], turned[0]):
+    for key in (*straight, *turned):
         size = _opened(page, f"{address}/projects/{session.project.id}/data?task={live[key]}")
         assert size == (items[key].width, items[key].height)
     page.screenshot(path=str(tmp_path / "image.png"))
-    # The turned one comes upright from the proxy, all others from the bucket itself.
-    assert len(_Expiring.given) >= 3
-
-
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on this machine")
-def test_all_images_of_the_project_are_seen_in_its_grid(pushed, page, server, tmp_path):
-    _, session, live, _ = pushed
-    project = session.project.id
-    look = {"title": "all", "type": "grid", "target": "tasks", "gridWidth": 8, "filters": {}, "ordering": []}
-    look["filters"] = {"conjunction": "and", "items": []}
-    view = session.client._api.call("POST", "/api/dm/views/", json={"project": project, "data": look})
-    page.goto(f"{server.access().url}/projects/{project}/data?tab={view['id']}")
-    seen, still = set(), 0
-    while len(seen) < len(live) and still < 240:
-        before = len(seen)
-        seen |= set(page.evaluate(SEEN))
-        still = 0 if len(seen) > before else still + 1
-        if still:
-            page.mouse.move(700, 600)
-            page.mouse.wheel(0, 400)
-            page.wait_for_timeout(500)
-    page.screenshot(path=str(tmp_path / "grid.png"))
-    assert len(seen) == len(live)
+    # Those that are turned come upright from the proxy, all others from the bucket itself.
+    assert len(_Expiring.given) >= len(straight)
 
 
 def _opened(page, address: str) -> tuple[int, int]:

@@ -202,7 +202,7 @@ def test_each_annotator_has_a_tab_with_the_tasks_that_are_for_them(table, worksp
         offered = api.call(
             "POST",
             "/api/dm/actions",
-            params={"id": "next_task", "project": project, "tabID": views[f"for {name}"]},
+            params={"id": "next_task", "project": project, "view": views[f"for {name}"]},
             json={"selectedItems": {"all": True, "excluded": []}},
         )
         assert offered["id"] in theirs
