@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "tuning",
         "estimation",
         "planning",
+        "watching",
     },
     {"relabeling", "assessment", "attribution"},
     {"suspicion", "appraisal"},

@@ -34,6 +34,7 @@ _HOMES = {
     "estimate": "goldloop.estimation",
     "suspects": "goldloop.suspicion",
     "relabel": "goldloop.relabeling",
+    "watch": "goldloop.watching",
     "quality_": "goldloop.assessment",
     "annotators": "goldloop.appraisal",
     "simulate": "goldloop.simulation",

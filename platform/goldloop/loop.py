@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from goldloop import committing, selecting, suggesting, wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side
-from goldloop.catalog.content import items_of
-from goldloop.catalog.ledger import Balance, balance, write_books
-from goldloop.catalog.reopened import reopened_of, requests_of
+from goldloop.catalog.content import items_of, stream_items
+from goldloop.catalog.ledger import Balance, balance
+from goldloop.catalog.reopened import reopened_of
 from goldloop.cleaning import report as cleaning_report
 from goldloop.cleaning.config import CleaningConfig
 from goldloop.cleaning.examples import Examples
@@ -121,6 +121,8 @@ def pull(
 def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT) -> Pushed:
     """Catalog -> Label Studio: each item becomes one task, the most useful first.
 
+    Tasks of items that have been superseded since are taken out of annotators' way.
+
     Raises:
         LabelStudioError: the server is down, refuses us, or keeps less than it is sent.
     """
@@ -129,49 +131,52 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
     with workspace.lock(recipe.name):
         progress.say("push: asking Label Studio what it has")
         session = wiring.session(recipe, workspace)
-        state = session.reconcile()
-        with workspace.engine.connect() as connection:
-            items = list(items_of(connection, recipe.name))
-            answers = server_side.answer_counts(connection, session.place)
-            again = {each.task_id for each in requests_of(connection, session.place, ["asked", "open"])}
-        need = recipe.labeling.annotators_per_item
-        unfinished = sum(
-            task_id in again or answers.get(task_id, 0) < need for task_id in state.live.values()
-        )
-        fresh = [item for item in items if state.lacks(item)]
-        batch = recipe.labeling.select.batch
-        room = None if batch is None else max(batch - unfinished, 0)
-        taken = [item for item in items if item.key in state.live]
-        enough = selecting.enough(recipe, workspace, answers, state.live)
+        session.reconcile()
+        archived = session.archive(progress)
+        keys, enough = selecting.next_up(recipe, workspace, session.place, progress)
         if enough is not None:
             progress.say(f"push: nothing more is sent: {enough}")
-            room = 0
-        fresh = selecting.chosen(recipe, workspace, fresh, taken, room, progress)
-        created = session.push(fresh, task.task_data, wiring.known_answers(task), progress)
-        session.ask_more(items, progress)
-        sent = {item.key for item in fresh}
-        outcomes = [state.outcome(item, sent, enough) for item in items]
+        created = session.push(
+            stream_items(workspace.engine, recipe.name, keys),
+            len(keys),
+            task.task_data,
+            wiring.known_answers(task),
+            progress,
+        )
+        with workspace.engine.connect() as connection:
+            session.ask_more(items_of(connection, recipe.name), progress)
         with workspace.engine.begin() as connection:
-            books = write_books(connection, recipe.name, "push", len(items), outcomes)
-    progress.say(f"push: {created} new tasks; {books}")
+            books = server_side.write_push_books(connection, session.place, enough)
+    said = f", {archived} archived" if archived else ""
+    progress.say(f"push: {created} new tasks{said}; {books}")
     return Pushed(created, books, session.address)
 
 
 @recorded
 def collect(
-    recipe: Recipe, workspace: Workspace | None = None, progress: Progress = SILENT
+    recipe: Recipe,
+    workspace: Workspace | None = None,
+    progress: Progress = SILENT,
+    *,
+    full: bool = False,
 ) -> CollectedBooks:
-    """Label Studio -> catalog: what annotators did, joined on task id and content key.
+    """Label Studio -> catalog: what annotators did since the last time, joined on task id and content key.
+
+    Args:
+        recipe: whose project.
+        workspace: where.
+        progress: where to tell how far it is.
+        full: fetch everything again, not only what has changed.
 
     Raises:
-        IdentityError: a task came back with another item's content; the catalog keeps what it had.
+        IdentityError: a task came back with another item's content; the catalog keeps what it had of it.
         LedgerError: the server does not list all the tasks that it has.
     """
     workspace = workspace or Workspace.open()
     with workspace.lock(recipe.name):
         progress.say("collect: asking Label Studio what is new")
         session = wiring.session(recipe, workspace)
-        books, count = session.collect(recipe.labeling.annotators_per_item, progress)
+        books, count = session.collect(recipe.labeling.annotators_per_item, progress, full=full)
     progress.say(f"collect: {count} annotations; {books}")
     return CollectedBooks(count, books, session.address)
 

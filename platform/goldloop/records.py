@@ -97,6 +97,7 @@ class Annotation:
         created_at, updated_at: ISO 8601, UTC.
         lead_time: seconds spent, where the server knows.
         shown_model: the model version of the pre-annotation that the annotator was shown, if any.
+        ground_truth: somebody has marked it as the known answer in Label Studio.
     """
 
     id: int
@@ -109,6 +110,7 @@ class Annotation:
     updated_at: str
     lead_time: float | None = None
     shown_model: str | None = None
+    ground_truth: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,20 +152,24 @@ def _with_tasks(
 ) -> Mapping[str, int]:
     """Key -> task id; those whose labels were imported get a task now, with the label as its annotation."""
     task = tasks.create(recipe.task)
-    state = session.reconcile()
+    session.reconcile()
+    with session.engine.connect() as connection:
+        without = set(server_side.keys_without_task(connection, session.place))
     imported = [
         item
         for item in sorted(items, key=lambda item: item.key)
-        if item.label_use == "imported"
-        and item.label is not None
-        and item.key not in state.live
-        and item.key not in state.deleted
+        if item.label_use == "imported" and item.label is not None and item.key in without
     ]
     if imported:
-        session.push(imported, task.task_data, lambda item: task.encode(item.label, item), progress)
-        state = session.reconcile()
+
+        def known(item: Item) -> list[dict[str, Any]]:
+            return task.encode(item.label, item)
+
+        session.push(imported, len(imported), task.task_data, known, progress)
+    with session.engine.connect() as connection:
+        live = server_side.tasks_of(connection, session.place)
     wanted = {item.key for item in items}
-    return {key: task_id for key, task_id in state.live.items() if key in wanted}
+    return {key: task_id for key, task_id in live.items() if key in wanted}
 
 
 def _labels(

@@ -7,6 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from goldloop import wiring
+from goldloop.catalog import server_side
+from goldloop.catalog.content import items_of
+from goldloop.catalog.server_side import Place
 from goldloop.errors import GoldloopError
 from goldloop.progress import Progress
 from goldloop.recipe import Recipe
@@ -55,6 +58,35 @@ def chosen(
         wanted=room,
     )
     return order[:room]
+
+
+def next_up(
+    recipe: Recipe, workspace: Workspace, place: Place, progress: Progress
+) -> tuple[list[str], str | None]:
+    """Keys of what gets a task now, the most useful first, and why none does where enough is done."""
+    from goldloop.labeling.selection import at_random
+
+    select = recipe.labeling.select
+    with workspace.engine.connect() as connection:
+        live = server_side.tasks_of(connection, place) if recipe.labeling.stop is not None else {}
+        answers = server_side.answer_counts(connection, place) if live else {}
+    why = enough(recipe, workspace, answers, live)
+    if why is not None:
+        return [], why
+    with workspace.engine.connect() as connection:
+        room = None
+        if select.batch is not None:
+            waiting = server_side.count_unfinished(connection, place, recipe.labeling.annotators_per_item)
+            room = max(select.batch - waiting, 0)
+        fresh = server_side.keys_to_push(connection, place)
+        if select.strategy.kind == "random":
+            # By keys alone: of a hundred thousand items, none need be in memory.
+            return at_random(fresh, select.seed)[:room], None
+        wanted, have = set(fresh), server_side.tasks_of(connection, place)
+        items = list(items_of(connection, recipe.name))
+    lacking = [item for item in items if item.key in wanted]
+    taken = [item for item in items if item.key in have]
+    return [item.key for item in chosen(recipe, workspace, lacking, taken, room, progress)], None
 
 
 def enough(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from goldloop.labeling.access import Access
 from goldloop.labeling.server import EmbeddedServer
 from goldloop.settings import Settings
 from goldloop.workspace import Workspace
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

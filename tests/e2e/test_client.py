@@ -160,8 +160,9 @@ class TestImport:
         ids = client.import_tasks(project, tasks("b", "a", "c"), "first")
         others = client.import_tasks(project, tasks("d"), "second")
         assert sorted(ids) == ["a", "b", "c"]
-        assert client.find_batch(project, "first") == ids
-        assert client.find_batch(project, "firs") == {}
+        found = client.reader.find_batch(project, "first")
+        assert {sent.key: task_id for task_id, sent in found.items()} == ids
+        assert client.reader.find_batch(project, "firs") == {}
         assert dict(client.task_keys(project)) == {number: key for key, number in (ids | others).items()}
 
     def test_goes_on_past_one_page(self, client: LabelStudioClient, project: Project) -> None:

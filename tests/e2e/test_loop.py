@@ -257,19 +257,22 @@ def test_a_batch_is_topped_up_as_tasks_are_done(workspace, label_studio, recipe_
 
 def test_a_server_that_gives_less_than_it_counts_is_caught(workspace, label_studio, recipe_path, monkeypatch):
     from goldloop.errors import LedgerError
-    from goldloop.labeling.client import LabelStudioClient
+    from goldloop.labeling.database import Database
 
     recipe = load(recipe_path("counted"))
     loop.pull(recipe, workspace)
     loop.push(recipe, workspace)
     simulate(recipe, annotators=1, error_rate=0, limit=5, workspace=workspace)
-    whole = LabelStudioClient.annotations
+    whole = Database.changed
 
-    def less(self, project):
-        for number, task in enumerate(whole(self, project)):
-            yield replace(task, annotations=()) if number == 0 else task
+    def less(self, project, since, after):
+        for last, page in whole(self, project, since, after):
+            tasks = [*page]
+            first = next(number for number, task in enumerate(tasks) if task.annotations)
+            tasks[first] = replace(tasks[first], annotations=())
+            yield last, iter(tasks)
 
-    monkeypatch.setattr(LabelStudioClient, "annotations", less)
+    monkeypatch.setattr(Database, "changed", less)
     with pytest.raises(LedgerError, match="4 annotations"):
         loop.collect(recipe, workspace)
 

@@ -14,7 +14,8 @@ from goldloop.catalog import reopened
 from goldloop.catalog.content import items_of
 from goldloop.catalog.server_side import annotations_of
 from goldloop.dataset.reviewed import REVIEWED
-from goldloop.labeling.client import REASON, LabelStudioClient
+from goldloop.labeling import task_state
+from goldloop.labeling.task_state import REASON
 from goldloop.recipe import Recipe, parse
 from goldloop.relabeling import relabel
 from goldloop.simulation import simulate
@@ -92,7 +93,7 @@ def test_what_annotators_had_wrong_is_sent_back_once_and_the_reviewers_answer_de
     assert wrong
 
     # Killed in the middle of sending: what was journalled and not sent is sent by the next run.
-    real, sent = LabelStudioClient.reopen_task, []
+    real, sent = task_state.reopen, []
 
     def dies(self, *arguments):
         if len(sent) == 2:
@@ -100,10 +101,10 @@ def test_what_annotators_had_wrong_is_sent_back_once_and_the_reviewers_answer_de
         sent.append(arguments[2])
         real(self, *arguments)
 
-    monkeypatch.setattr(LabelStudioClient, "reopen_task", dies)
+    monkeypatch.setattr(task_state, "reopen", dies)
     with pytest.raises(KeyboardInterrupt):
         relabel(recipe, workspace, limit=10, folds=3)
-    monkeypatch.setattr(LabelStudioClient, "reopen_task", real)
+    monkeypatch.setattr(task_state, "reopen", real)
     done = relabel(recipe, workspace, limit=10, folds=3)
     assert done.sent == 8
     assert done.balance.outcomes == {"waiting": 10}

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from goldloop import loop
 from goldloop.catalog import reopened, server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.ledger import entries
+from goldloop.catalog.tables import annotations as annotation_table
 from goldloop.dataset.answers import read_answers
 from goldloop.dataset.certificate import figures, verify
 from goldloop.dataset.ledger import Ledger
@@ -136,7 +138,8 @@ def collected(workspace: Workspace, recipe: Recipe, project: Project) -> None:
     with workspace.engine.begin() as connection:
         there = {item.key for item in items_of(connection, "requests", ("current", "gone"))}
         acts = list(project.acts({number: key for number, key in keys.items() if key in there}))
-        server_side.replace_annotations(connection, PLACE, acts)
+        connection.execute(delete(annotation_table).where(*PLACE.where(annotation_table)))
+        server_side.note_annotations(connection, PLACE, acts)
         sent = [number for number in sorted(project.sent) if number in keys]
         reopened.ask(connection, PLACE, [asked(keys[number], number) for number in sent])
 

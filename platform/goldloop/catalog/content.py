@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from goldloop.catalog.tables import addresses, items
 from goldloop.records import Item
+
+_PAGE = 500
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -57,6 +59,18 @@ def addresses_of(connection: Connection, recipe: str, key: str) -> dict[str, str
         addresses.c.recipe == recipe, addresses.c.key == key
     )
     return {row.uri: row.mark for row in connection.execute(query.order_by(addresses.c.uri))}
+
+
+def stream_items(engine: Engine, recipe: str, keys: Sequence[str]) -> Iterator[Item]:
+    """Current items in the order of these keys, a few hundred in memory at a time."""
+    for start in range(0, len(keys), _PAGE):
+        page = keys[start : start + _PAGE]
+        query = select(items).where(
+            items.c.recipe == recipe, items.c.state == "current", items.c.key.in_(page)
+        )
+        with engine.connect() as connection:
+            found = {row.key: item_of(row) for row in connection.execute(query)}
+        yield from (found[key] for key in page)
 
 
 def item_states(connection: Connection, recipe: str) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
     pull      subject: address       pulled | duplicate | dropped | quarantined | forgotten
     push      subject: item key      pushed | waiting | skipped | quarantined
-    collect   subject: task id       labelled | open | rejected
+    collect   subject: task id       labelled | open | skipped | archived
     relabel   subject: item key      sent | waiting | reviewed | changed | skipped
     commit    subject: item key      labelled | imported | open | disputed | skipped | rejected
 
 What was erased since (`goldloop forget`) is `forgotten` at every stage that it had come to.
 
-A stage's books are written in one transaction, all of them or none. They balance when every subject
-that went in has exactly one outcome; an imbalance is an error.
+A stage's books are written in one transaction, all of them or none; those of a collection page by page, with
+what it brought of the same tasks. They balance when every subject that went in has exactly one outcome; an
+imbalance is an error.
 """
 
 from __future__ import annotations
@@ -105,8 +106,31 @@ def amend_books(
     gone = sorted(removed)
     for start in range(0, len(gone), _CHUNK):
         connection.execute(delete(ledger).where(*here, ledger.c.subject.in_(gone[start : start + _CHUNK])))
+    write_lines(connection, recipe, stage, outcomes)
+    return _balanced(recipe, replace(balance(connection, recipe, stage), total=total))
+
+
+def write_lines(connection: Connection, recipe: str, stage: str, outcomes: Iterable[Outcome]) -> None:
+    """Write or change the lines of some subjects; the others stand.
+
+    Whoever does so holds the whole against a total at the end, by `closed_books`.
+
+    Args:
+        connection: inside a transaction that is to hold the stage's other changes too.
+        recipe: the recipe's name.
+        stage: which stage.
+        outcomes: one for each subject concerned.
+    """
     for chunk in _chunks(outcomes):
         upsert(connection, ledger, [_line(recipe, stage, entry) for entry in chunk])
+
+
+def closed_books(connection: Connection, recipe: str, stage: str, total: int) -> Balance:
+    """The books of a stage as they stand.
+
+    Raises:
+        LedgerError: they do not have as many lines as subjects went in.
+    """
     return _balanced(recipe, replace(balance(connection, recipe, stage), total=total))
 
 
@@ -169,7 +193,8 @@ def balance(connection: Connection, recipe: str, stage: str) -> Balance:
     """The books of a stage as they stand."""
     rows = connection.execute(
         select(ledger.c.outcome, func.count())
-        .where(ledger.c.recipe == recipe, ledger.c.stage == stage)
+        # Written out, so that a database sees that its index of one stage alone is enough.
+        .where(ledger.c.recipe == recipe, ledger.c.stage == literal(stage, literal_execute=True))
         .group_by(ledger.c.outcome)
     )
     outcomes = {outcome: int(count) for outcome, count in rows}

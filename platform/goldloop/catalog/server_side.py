@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from goldloop.catalog.content import upsert
+from goldloop.catalog.ledger import Balance, replace_books
 from goldloop.catalog.tables import annotations as annotation_table
-from goldloop.catalog.tables import batches, predictions, projects, reopened, tasks
+from goldloop.catalog.tables import batches, items, predictions, projects, reopened, tasks
 from goldloop.records import Annotation
 
 _CHUNK = 2_000
@@ -36,6 +38,19 @@ class Place:
     def row(self, **values: Any) -> dict[str, Any]:
         """A row of this place."""
         return {"recipe": self.recipe, "server": self.server, **values}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A task of an import, as it was sent or as it is there: how many annotations and predictions it has."""
+
+    key: str
+    annotations: int = 0
+    predictions: int = 0
+
+    def has_all_of(self, sent: Sent) -> bool:
+        """Whether nothing of what was sent is missing; people may have added to it."""
+        return self.annotations >= sent.annotations and self.predictions >= sent.predictions
 
 
 def project_id(connection: Connection, place: Place) -> int | None:
@@ -60,15 +75,20 @@ def note_project(connection: Connection, place: Place, project: int) -> None:
     upsert(connection, projects, [place.row(project_id=project)])
 
 
-def open_batch(connection: Connection, place: Place, batch: str, keys: Sequence[str]) -> None:
+def open_batch(connection: Connection, place: Place, batch: str, sent: Sequence[Sent]) -> None:
     """Journal an import before it is sent."""
-    upsert(connection, batches, [place.row(batch=batch, keys=list(keys), state="sending")])
+    lines = [[each.key, each.annotations, each.predictions] for each in sent]
+    upsert(connection, batches, [place.row(batch=batch, keys=lines, state="sending")])
 
 
-def batches_in_doubt(connection: Connection, place: Place) -> dict[str, list[str]]:
-    """Batch -> keys, of imports whose end was never seen."""
+def batches_in_doubt(connection: Connection, place: Place) -> dict[str, list[Sent]]:
+    """Batch -> what was sent, of imports whose end was never seen."""
     rows = connection.execute(select(batches.c.batch, batches.c["keys"]).where(*place.where(batches)))
-    return {row.batch: list(row._mapping["keys"]) for row in rows}
+    # Journals of earlier releases hold keys alone.
+    return {
+        row.batch: [Sent(line) if isinstance(line, str) else Sent(*line) for line in row._mapping["keys"]]
+        for row in rows
+    }
 
 
 def close_batch(connection: Connection, place: Place, batch: str, stored: Mapping[str, int]) -> None:
@@ -78,10 +98,21 @@ def close_batch(connection: Connection, place: Place, batch: str, stored: Mappin
 
 
 def note_tasks(connection: Connection, place: Place, stored: Mapping[str, int]) -> None:
-    """Note tasks by key."""
-    rows = [place.row(key=key, task_id=task, state="live") for key, task in stored.items()]
+    """Note tasks by key; what was collected of those that are known already still holds."""
+    rows = [place.row(key=key, task_id=task, state="live", archived=False) for key, task in stored.items()]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(tasks)
+    new = statement.excluded
+    same = tasks.c.task_id == new.task_id
+    changes = {
+        "task_id": new.task_id,
+        "state": new.state,
+        "seen_at": case((same, tasks.c.seen_at)),
+        "archived": case((same, tasks.c.archived), else_=new.archived),
+    }
+    statement = statement.on_conflict_do_update(index_elements=["recipe", "server", "key"], set_=changes)
     for start in range(0, len(rows), _CHUNK):
-        upsert(connection, tasks, rows[start : start + _CHUNK])
+        connection.execute(statement, rows[start : start + _CHUNK])
 
 
 def mark_deleted(connection: Connection, place: Place, keys: Iterable[str]) -> None:
@@ -100,20 +131,95 @@ def tasks_of(connection: Connection, place: Place, state: str = "live") -> dict[
     return {row.key: row.task_id for row in rows}
 
 
-def replace_annotations(connection: Connection, place: Place, collected: Iterable[Annotation]) -> int:
-    """Make the catalog hold exactly these annotations; returns how many, in the caller's transaction."""
-    connection.execute(delete(annotation_table).where(*place.where(annotation_table)))
-    rows: list[dict[str, Any]] = []
-    count = 0
-    for annotation in collected:
-        rows.append(_row(place, annotation))
-        count += 1
-        if len(rows) == _CHUNK:
-            connection.execute(insert(annotation_table), rows)
-            rows = []
-    if rows:
-        connection.execute(insert(annotation_table), rows)
-    return count
+def count_tasks(connection: Connection, place: Place, state: str = "live") -> int:
+    """How many tasks are there."""
+    here = select(func.count()).where(*place.where(tasks), tasks.c.state == state)
+    return int(connection.execute(here).scalar_one())
+
+
+def count_unfinished(connection: Connection, place: Place, need: int) -> int:
+    """Live tasks that wait for annotators: fewer answers than are needed, or sent back; none archived."""
+    table = annotation_table
+    enough = (
+        select(table.c.task_id)
+        .where(*place.where(table), table.c.cancelled.is_(False))
+        .group_by(table.c.task_id)
+        .having(func.count(func.distinct(table.c.annotator)) >= need)
+    )
+    again = select(reopened.c.task_id).where(*place.where(reopened), reopened.c.state.in_(["asked", "open"]))
+    waits = or_(tasks.c.task_id.not_in(enough), tasks.c.task_id.in_(again))
+    live = (*place.where(tasks), tasks.c.state == "live", tasks.c.archived.is_(False))
+    return int(connection.execute(select(func.count()).where(*live, waits)).scalar_one())
+
+
+def keys_to_push(connection: Connection, place: Place) -> Iterator[str]:
+    """Keys of the items that should get a task: they have none, had none, and no label is known already."""
+    return _keys(connection, place, or_(items.c.label_use.is_(None), items.c.label_use != "imported"))
+
+
+def keys_without_task(connection: Connection, place: Place) -> Iterator[str]:
+    """Keys of the items that have no task and had none, whatever is known of their labels."""
+    return _keys(connection, place)
+
+
+def _keys(connection: Connection, place: Place, *conditions: Any) -> Iterator[str]:
+    known = select(tasks.c.key).where(*place.where(tasks))
+    current = (items.c.recipe == place.recipe, items.c.state == "current")
+    query = select(items.c.key).where(*current, items.c.key.not_in(known), *conditions)
+    return iter(connection.execution_options(yield_per=_CHUNK).execute(query).scalars())
+
+
+def tasks_to_move(connection: Connection, place: Place) -> list[tuple[str, int, bool]]:
+    """Key, task id and whether to archive, of live tasks that are not where their item is."""
+    superseded = items.c.state == "superseded"
+    of_item = and_(items.c.recipe == tasks.c.recipe, items.c.key == tasks.c.key)
+    query = (
+        select(tasks.c.key, tasks.c.task_id, superseded.label("away"))
+        .join(items, of_item)
+        .where(*place.where(tasks), tasks.c.state == "live")
+        .where(or_(and_(superseded, tasks.c.archived.is_(False)),
+                   and_(items.c.state == "current", tasks.c.archived.is_(True))))
+        .order_by(tasks.c.task_id)
+    )  # fmt: skip
+    return [(row.key, row.task_id, bool(row.away)) for row in connection.execute(query)]
+
+
+def mark_archived(connection: Connection, place: Place, key: str, *, archived: bool) -> None:
+    """Note where a task is."""
+    mine = (*place.where(tasks), tasks.c.key == key)
+    connection.execute(update(tasks).where(*mine).values(archived=archived))
+
+
+def write_push_books(connection: Connection, place: Place, enough: str | None = None) -> Balance:
+    """The books of a push, one line per item, from the tasks that are noted; in the caller's transaction.
+
+    Args:
+        connection: inside that transaction.
+        place: recipe and server.
+        enough: why no more was sent; None where that is for the tasks that are open.
+    """
+    here = and_(tasks.c.key == items.c.key, *place.where(tasks))
+    current = (items.c.recipe == place.recipe, items.c.state == "current")
+    imported = items.c.label_use == "imported"
+    outcome = case(
+        (tasks.c.state == "live", "pushed"), (tasks.c.state == "deleted", "skipped"), (imported, "skipped"),
+        else_="waiting",
+    )  # fmt: skip
+    reason = case(
+        (tasks.c.state == "live", ""),
+        (tasks.c.state == "deleted", "its task was deleted in Label Studio"),
+        (imported, "its label was imported"),
+        else_=enough or "enough tasks are open (labeling.select.batch)",
+    )
+    lines = select(items.c.key.label("subject"), outcome.label("outcome"), reason.label("reason"))
+    total = int(connection.execute(select(func.count()).where(*current)).scalar_one())
+    lines = lines.select_from(items).outerjoin(tasks, here).where(*current)
+    return replace_books(connection, place.recipe, "push", total, lines)
+
+
+def note_annotations(connection: Connection, place: Place, found: Iterable[Annotation]) -> None:
+    """Note annotations, in place of what was known of them."""
+    upsert(connection, annotation_table, [_row(place, annotation) for annotation in found])
 
 
 def annotations_of(connection: Connection, recipe: str) -> Iterator[Annotation]:
@@ -137,6 +243,7 @@ def annotation_of(row: Any) -> Annotation:
         updated_at=row.updated_at,
         lead_time=row.lead_time,
         shown_model=row.shown_model,
+        ground_truth=row.ground_truth,
     )
 
 
@@ -186,4 +293,5 @@ def _row(place: Place, annotation: Annotation) -> dict[str, Any]:
         updated_at=annotation.updated_at,
         lead_time=annotation.lead_time,
         shown_model=annotation.shown_model,
+        ground_truth=annotation.ground_truth,
     )

@@ -26,6 +26,8 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    false,
+    text,
 )
 
 metadata = MetaData()
@@ -146,9 +148,13 @@ tasks = Table(
     _text("key"),
     Column("task_id", Integer, nullable=False),
     _text("state"),
+    _text("seen_at", optional=True),
+    Column("archived", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("recipe", "server", "key"),
     Index("tasks_by_id", "recipe", "server", "task_id", unique=True),
+    Index("tasks_by_state", "recipe", "server", "state", "archived"),
 )
+"""`seen_at`: the server's time of the task's last change that was collected; null before any was."""
 
 annotations = Table(
     "annotations",
@@ -165,7 +171,9 @@ annotations = Table(
     _text("updated_at"),
     Column("lead_time", Float),
     _text("shown_model", optional=True),
+    Column("ground_truth", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("recipe", "server", "annotation_id"),
+    Index("annotations_by_task", "recipe", "server", "task_id"),
 )
 
 predictions = Table(
@@ -215,7 +223,15 @@ ledger = Table(
     _text("outcome"),
     _text("reason"),
     PrimaryKeyConstraint("recipe", "stage", "subject"),
+    Index(
+        "ledger_of_tasks",
+        "recipe",
+        "outcome",
+        sqlite_where=text("stage = 'collect'"),
+        postgresql_where=text("stage = 'collect'"),
+    ),
 )
+"""A collection counts the outcomes of all tasks, however few have changed: by an index of its own."""
 
 stages = Table(
     "stages",

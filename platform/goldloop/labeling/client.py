@@ -5,8 +5,7 @@ compared with what was sent, and the batch is read back), that what comes back i
 was sent (tasks are joined on the content key in their data), and that a project is ours (only one that
 carries our marker is touched).
 
-Annotations come by a snapshot: several times faster than pages of `/api/tasks?fields=all`, and unlike the
-plain export it leaves no copy on the server. `benchmarks/loop` measures the rates.
+What lies in a project is read by its `reader`.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from typing import Any
 import httpx
 from pydantic import PydanticDeprecatedSince20, SecretStr
 
-from goldloop.errors import AnnotationError, IdentityError, LabelStudioLostWrites
-from goldloop.labeling import assignment, buckets, erasure, failures, uploads
+from goldloop.errors import AnnotationError, LabelStudioLostWrites
+from goldloop.labeling import assignment, buckets, erasure, failures, task_state, uploads
 from goldloop.labeling.api import Api, condition
 from goldloop.labeling.buckets import Bucket
-from goldloop.labeling.collected import collected_task
+from goldloop.labeling.database import Database
 from goldloop.labeling.erasure import OnServer
 from goldloop.labeling.our_project import find_project, fitting_title
-from goldloop.labeling.snapshot import snapshot
+from goldloop.labeling.pages import Pages
+from goldloop.labeling.reading import Reader
 from goldloop.labeling.task_json import prediction_request, task_request
 from goldloop.labeling.transport import open_client
 from goldloop.labeling.values import (
@@ -42,8 +42,8 @@ from goldloop.labeling.values import (
 )
 
 MOST_TASKS_PER_IMPORT = 1000
-REASON = "look_again"
-"""The field of a task's data that says why it was sent back."""
+_WHOLE_ANSWERS = 3
+"""How often an answer is asked for that came in part."""
 _LONG_SECONDS = 1800
 _CUT_LISTS = 500
 """Characters after which the data manager cuts a list short."""
@@ -58,6 +58,7 @@ class LabelStudioClient:
         url: the server's address.
         api_key: a legacy token or a personal access token.
         pseudonym_key: what turns annotators' addresses into pseudonyms.
+        database: the server's own SQLite file, where goldloop runs it.
         seconds: how long to wait for an answer; imports and exports have half an hour.
         transport: what sends; by default the network.
         attempts: how often a request is sent that may be sent again.
@@ -69,17 +70,31 @@ class LabelStudioClient:
         api_key: SecretStr,
         *,
         pseudonym_key: bytes = b"",
+        database: Path | None = None,
         seconds: float = 120,
         transport: httpx.BaseTransport | None = None,
         attempts: int = 5,
     ) -> None:
         self.url = url.rstrip("/")
         self._api_key = api_key
-        self._pseudonym_key = pseudonym_key
         self._seconds = seconds
         self._interfaces: dict[str, Any] = {}
         self._http = open_client(self.url, seconds, transport, attempts)
-        self._api = Api(self.url, self._http, api_key.get_secret_value(), self._authorization)
+        self._api = Api(
+            self.url,
+            self._http,
+            api_key.get_secret_value(),
+            self._authorization,
+            self._renew,
+            min(attempts, _WHOLE_ANSWERS),
+        )
+        pages = Pages(self._api, pseudonym_key)
+        self.reader: Reader = pages if database is None else Database(database, pseudonym_key)
+
+    @property
+    def api(self) -> Api:
+        """For what has no method here."""
+        return self._api
 
     def check(self) -> ServerInfo:
         """Whether it is there and takes the token: its version, and who we are."""
@@ -195,7 +210,7 @@ class LabelStudioClient:
         """Create tasks by one request, all or none: task ids by content key.
 
         If the answer is lost, the server may still have the tasks, now or in a moment: look with
-        `find_batch` before the same batch is sent again.
+        `reader.find_batch` before the same batch is sent again.
 
         Args:
             project: where.
@@ -226,8 +241,9 @@ class LabelStudioClient:
         }
         kept = {name: answer.get(name) for name in sent}
         task_ids = list(answer.get("task_ids") or ())
-        by_key = self.find_batch(project, batch) if kept == sent else {}
-        if set(by_key) != set(keys) or set(by_key.values()) != set(task_ids):
+        by_id = self.reader.keys_of(project, task_ids) if kept == sent else {}
+        by_key = {key: task_id for task_id, key in by_id.items()}
+        if set(by_key) != set(keys) or set(by_id) != set(task_ids) or len(by_id) != len(by_key):
             self.delete_tasks(project, task_ids)
             raise LabelStudioLostWrites(
                 "Label Studio answered that an import was done and kept less than it was sent; it was undone",
@@ -238,58 +254,18 @@ class LabelStudioClient:
             )
         return by_key
 
-    def find_batch(self, project: Project, batch: str) -> dict[str, int]:
-        """Task ids by content key of the tasks that one import made; empty if it made none.
-
-        Raises:
-            IdentityError: the batch has two tasks of one key.
-        """
-        by_key: dict[str, int] = {}
-        for task in self._api.tasks(project.id, [condition("data.batch", "equal", "String", batch)]):
-            key = task["data"].get("key", "")
-            if key in by_key:
-                raise IdentityError(
-                    "one batch has two tasks of one item",
-                    where=project.address,
-                    found=f"tasks {by_key[key]} and {task['id']} of item {key}",
-                    remedy="Delete one of the two in Label Studio",
-                )
-            by_key[key] = task["id"]
-        return by_key
-
     def task_keys(self, project: Project) -> Iterator[tuple[int, str]]:
         """Id and content key of every task, by id; the key is empty where the data have none."""
-        for task in self._api.tasks(project.id):
-            yield task["id"], str(task["data"].get("key") or "")
+        return self.reader.task_keys(project)
 
     def project_totals(self, project: Project) -> Totals:
-        """The server's own count; two small requests.
-
-        Take it before `annotations`: what changes meanwhile then shows as a change next time.
-        """
-        counts = ("task_number", "total_annotations_number", "skipped_annotations_number")
-        predictions = "total_predictions_number"
-        answer = self._api.get(
-            f"/api/projects/{project.id}/", {"include": ",".join(("id", *counts, predictions))}
-        )
-        newest = self._api.task_page(project.id, size=1, ordering="-tasks:updated_at")["tasks"]
-        tasks, annotations, skipped = (int(answer[name]) for name in counts)
-        return Totals(
-            tasks=tasks,
-            annotations=annotations,
-            skipped=skipped,
-            predictions=int(answer[predictions]),
-            latest_update=newest[0]["updated_at"] if newest else None,
-        )
+        """The server's own count."""
+        return self.reader.project_totals(project)
 
     def annotations(self, project: Project) -> Iterator[CollectedTask]:
-        """Every task with its annotations, those of one moment, in bounded memory.
-
-        By a snapshot, which the server writes in one transaction and which is deleted afterwards, even
-        one that an earlier run was killed over.
-        """
-        for task in snapshot(self._api, project.id):
-            yield collected_task(task, self._pseudonym_key)
+        """Every task with its annotations, in bounded memory."""
+        for _, page in self.reader.changed(project, None, 0):
+            yield from page
 
     def create_predictions(
         self, project: Project, predictions: Sequence[tuple[int, Results, float | None]], model_version: str
@@ -338,52 +314,9 @@ class LabelStudioClient:
         with self._translated(f"/api/projects/{project.id}/"):
             self._sdk.projects.update(project.id, model_version=model_version, show_collab_predictions=True)
 
-    def reopen_task(self, project: Project, task_id: int, key: str, overlap: int, reason: str | None) -> None:
-        """Have one of our tasks annotated by so many people, and tell them why; again, it changes nothing.
-
-        Args:
-            project: ours.
-            task_id: the task.
-            key: the content key that it must have.
-            overlap: how many people are to have answered it.
-            reason: what annotators read above it; None takes away what they read.
-
-        Raises:
-            IdentityError: the task is another project's or another item's; it is left alone.
-            LabelStudioLostWrites: the server answers that it was changed, and it was not.
-        """
-        place = f"/api/tasks/{task_id}/"
-        task = self._api.get(place, {"resolve_uri": "false"})
-        if task["project"] != project.id or task["data"].get("key") != key:
-            raise IdentityError(
-                "a task is not the one that was to be sent back, so it is left alone",
-                where=self.url + place,
-                found=f"project {task['project']}, key {task['data'].get('key')}",
-                expected=f"project {project.id}, key {key}",
-                remedy="Run `goldloop push`, which finds out what is on the server, then relabel again",
-            )
-        data = {name: value for name, value in task["data"].items() if name != REASON}
-        if reason is not None:
-            data[REASON] = reason
-        people = {each["completed_by"] for each in self._api.get(f"{place}annotations/")}
-        if reason is None:
-            # It is done, whoever has answered.
-            overlap = max(1, min(overlap, len(people)))
-        wanted = {"data": data, "overlap": overlap, "is_labeled": len(people) >= overlap}
-        answer = self._api.call("PATCH", place, json=wanted)
-        kept = {name: answer.get(name) for name in wanted}
-        if kept != wanted:
-            raise LabelStudioLostWrites(
-                "Label Studio answered that a task was changed, and it is not",
-                where=self.url + place,
-                found={name: value for name, value in kept.items() if value != wanted[name]},
-                expected={name: wanted[name] for name in kept if kept[name] != wanted[name]},
-                remedy="Run the same command again",
-            )
-
     def set_overlap(self, task_id: int, overlap: int) -> None:
         """How many people are to annotate a task."""
-        self._api.call("PATCH", f"/api/tasks/{task_id}/", json={"overlap": overlap})
+        task_state.set_overlap(self._api, task_id, overlap)
 
     def delete_tasks(self, project: Project, task_ids: Iterable[int]) -> None:
         """Delete exactly these tasks, with all that hangs on them; none is deleted if none is named."""
@@ -395,6 +328,7 @@ class LabelStudioClient:
                 params={"id": "delete_tasks", "project": project.id},
                 json={"selectedItems": {"all": False, "included": included}},
                 seconds=_LONG_SECONDS,
+                again=True,
             )
 
     def find_content(self, marker: str, project_id: int | None, key: str) -> OnServer | None:
@@ -425,6 +359,14 @@ class LabelStudioClient:
             headers: Mapping[str, str] = self._sdk._client_wrapper.get_headers()
             return headers
 
+    def _renew(self) -> bool:
+        """Forget an access token that was refused before its time; a legacy token has no other."""
+        tokens = self._sdk._client_wrapper._tokens_client
+        if tokens._use_legacy_token:
+            return False
+        tokens._access_token = None
+        return True
+
     @contextmanager
     def _translated(self, path: str) -> Iterator[None]:
         """Turn what the SDK raises into goldloop's errors."""
@@ -438,6 +380,8 @@ class LabelStudioClient:
             raise failures.refused(where, key, error.status_code, error.body, error.headers) from error
         except httpx.HTTPError as error:
             raise failures.unreachable(where, error) from error
+        except ValueError as error:
+            raise failures.no_label_studio(where, f"an answer that is {error}") from error
 
     def _versions_on(self, task: Mapping[str, Any]) -> set[str]:
         listed = str(task["predictions_model_versions"])

@@ -33,13 +33,14 @@ def pseudonym(pseudonym_key: bytes, email: str) -> str:
 
 
 def collected_task(task: Mapping[str, Any], pseudonym_key: bytes) -> CollectedTask:
-    """One task of an export; ground-truth marks and scores of its annotations are ignored."""
+    """One task of an export."""
     task_id = int(task["id"])
     key = str(task["data"].get("key") or "")
     predictions = [entry for entry in task.get("predictions") or () if isinstance(entry, Mapping)]
     return CollectedTask(
         task_id=task_id,
         key=key,
+        updated_at=task["updated_at"],
         annotations=tuple(
             _annotation(entry, task_id, key, predictions, pseudonym_key) for entry in task["annotations"]
         ),
@@ -65,6 +66,7 @@ def _annotation(
         updated_at=entry["updated_at"],
         lead_time=entry.get("lead_time"),
         shown_model=_shown_model(entry, predictions),
+        ground_truth=bool(entry.get("ground_truth")),
     )
 
 

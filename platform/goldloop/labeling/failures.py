@@ -73,11 +73,11 @@ def refused(
         return no_label_studio(url, f"HTTP {status} {location}".strip())
     if isinstance(answer, str) and "<html" in answer.lower() and status not in (500,):
         return no_label_studio(url, f"HTTP {status} and a page of HTML")
-    return LabelStudioError(
-        "Label Studio refused the request" if status < 500 else "Label Studio failed",
-        where=url,
-        found=f"HTTP {status}: {message_of(answer) or 'no message'}",
-    )
+    found = f"HTTP {status}: {message_of(answer) or 'no message'}"
+    if status == 429 or status >= 500:
+        # Whether it has done what it was asked is open.
+        return LabelStudioUnreachable("Label Studio failed", where=url, found=found)
+    return LabelStudioError("Label Studio refused the request", where=url, found=found)
 
 
 def message_of(answer: Any) -> str:

@@ -1,9 +1,13 @@
 """Catalog -> Label Studio: each item becomes one task, once, whatever happens in between.
 
 Before an import is sent, its batch is journalled. A batch whose end was not seen (a crash, a time-out, a
-server that restarted) is looked up on the server by its name: found whole it is adopted, found in part it
-is deleted and sent again, not found it is forgotten. A server whose totals then differ from ours is listed
-in full. So a push that is run again creates nothing twice, and loses nothing.
+server that restarted) is looked up on the server by its name, task by task: what is whole is adopted, what
+lost its annotations on the way is deleted, what is not there is sent again. A server whose totals then differ
+from ours is listed in full, before a push and after it. So a push that is run again creates nothing twice,
+and loses nothing.
+
+Items come as a stream, and a batch is all that is held in memory. One batch at a time is sent to a server,
+whoever pushes from this machine: SQLite loses annotations of imports that meet.
 """
 
 from __future__ import annotations
@@ -11,25 +15,32 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
+import filelock
 from sqlalchemy import Engine
 
 from goldloop.catalog import server_side
-from goldloop.catalog.server_side import Place
+from goldloop.catalog.server_side import Place, Sent
 from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudioUnreachable
-from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.client import MOST_TASKS_PER_IMPORT, LabelStudioClient
 from goldloop.labeling.portions import portions
 from goldloop.labeling.values import Project, TaskData
 from goldloop.progress import Progress
-from goldloop.records import Item, Outcome
+from goldloop.records import Item
 
-BATCH = 250
-"""Tasks per import: large enough for the server's full rate, small enough to send again."""
-_TRIES = 4
+BATCH = MOST_TASKS_PER_IMPORT
+"""Tasks per import: each costs the server a fixed time beside that of its tasks."""
+_TRIES = 5
+_LOSSES = 12
+_SMALLEST = 25
 _SETTLE_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Waits between looks for a batch in doubt: a request outlives the client that gave it up."""
+_PATIENCE = 180.0
+"""Seconds that a server may take to come back; its start takes up to two minutes."""
 
 MakeTasks = Callable[[Sequence[Item]], Sequence[TaskData]]
 """Tasks for items; uploads media where the server needs it."""
@@ -40,36 +51,12 @@ class Reconciled:
     """What is on the server once every doubt is settled.
 
     Attributes:
-        live: key -> task id.
-        deleted: keys whose task someone deleted there.
+        live: tasks of ours.
         foreign: tasks in the project that goldloop did not make; they are left alone.
     """
 
-    live: Mapping[str, int]
-    deleted: frozenset[str]
+    live: int
     foreign: int
-
-    def lacks(self, item: Item) -> bool:
-        """Whether an item should get a task: it has none, had none, and its label is not known already."""
-        return item.label_use != "imported" and item.key not in self.live and item.key not in self.deleted
-
-    def outcome(self, item: Item, sent: Collection[str], enough: str | None = None) -> Outcome:
-        """What became of an item: one line of the push's books.
-
-        Args:
-            item: which.
-            sent: the keys that were sent since.
-            enough: why no more was sent; None where that is for the tasks that are open.
-        """
-        if item.key in self.live or item.key in sent:
-            return Outcome(subject=item.key, outcome="pushed")
-        if item.key in self.deleted:
-            reason = "its task was deleted in Label Studio"
-            return Outcome(subject=item.key, outcome="skipped", reason=reason)
-        if item.label_use == "imported":
-            return Outcome(subject=item.key, outcome="skipped", reason="its label was imported")
-        reason = enough or "enough tasks are open (labeling.select.batch)"
-        return Outcome(subject=item.key, outcome="waiting", reason=reason)
 
 
 def reconcile(engine: Engine, place: Place, client: LabelStudioClient, project: Project) -> Reconciled:
@@ -80,72 +67,102 @@ def reconcile(engine: Engine, place: Place, client: LabelStudioClient, project: 
     """
     with engine.connect() as connection:
         doubtful = server_side.batches_in_doubt(connection, place)
-    for batch, keys in doubtful.items():
-        _settle(engine, place, client, project, batch, keys)
-    with engine.connect() as connection:
-        live = server_side.tasks_of(connection, place)
-    foreign = 0
-    if client.project_totals(project).tasks != len(live):
-        foreign = _relist(engine, place, client, project, live)
-    with engine.connect() as connection:
-        return Reconciled(
-            server_side.tasks_of(connection, place),
-            frozenset(server_side.tasks_of(connection, place, "deleted")),
-            foreign,
-        )
+    for batch, sent in doubtful.items():
+        _settle(engine, place, client, project, batch, sent)
+    return _hold_against_total(engine, place, client, project)
 
 
-def push(
-    engine: Engine,
-    place: Place,
-    client: LabelStudioClient,
-    project: Project,
-    items: Sequence[Item],
-    make_tasks: MakeTasks,
-    progress: Progress,
-) -> int:
-    """Create a task for each of these items, which have none; returns how many.
+class Push:
+    """How items become tasks of one project.
 
-    Raises:
-        LabelStudioLostWrites: the server keeps less than it is sent, again and again.
-        LabelStudioUnreachable: it went away and did not come back; what it has is noted.
+    Args:
+        engine: the catalog.
+        place: recipe and server.
+        client: the server.
+        project: ours.
+        lock: a file that is held while a batch is sent.
     """
-    with progress.track("push", len(items)) as advance:
-        for chunk in _chunks(items):
-            for tasks in portions(make_tasks(chunk), _bytes_of):
-                _push_batch(engine, place, client, project, tasks)
-                advance(len(tasks))
-    return len(items)
 
+    def __init__(
+        self, engine: Engine, place: Place, client: LabelStudioClient, project: Project, lock: Path
+    ) -> None:
+        self._engine = engine
+        self._place = place
+        self._client = client
+        self._project = project
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = filelock.FileLock(lock)
 
-def _push_batch(
-    engine: Engine, place: Place, client: LabelStudioClient, project: Project, tasks: Sequence[TaskData]
-) -> None:
-    keys = [task.key for task in tasks]
-    for attempt in range(_TRIES):
-        batch = secrets.token_hex(8)
-        try:
-            with engine.begin() as connection:
-                server_side.open_batch(connection, place, batch, keys)
-            stored = client.import_tasks(project, tasks, batch)
-        except LabelStudioLostWrites:
-            # The client has deleted what the server kept of it.
-            with engine.begin() as connection:
-                server_side.close_batch(connection, place, batch, {})
-            if attempt == _TRIES - 1:
+    def run(self, items: Iterable[Item], total: int, make_tasks: MakeTasks, progress: Progress) -> int:
+        """Create a task for each of these items, which have none; returns how many.
+
+        Args:
+            items: the most useful first: annotators get tasks in the order in which they were made.
+            total: how many they are.
+            make_tasks: makes them.
+            progress: where to tell how far it is.
+
+        Raises:
+            LabelStudioLostWrites: the server keeps less than it is sent, again and again.
+            LabelStudioUnreachable: it went away and did not come back; what it has is noted.
+        """
+        created = 0
+        with progress.track("push", total) as advance:
+            for chunk in _chunks(items):
+                for tasks in portions(make_tasks(chunk), _bytes_of):
+                    self._create(tasks)
+                    created += len(tasks)
+                    advance(len(tasks))
+        if created:
+            # A request that was given up, or that a proxy sent twice, may have made tasks meanwhile.
+            _hold_against_total(self._engine, self._place, self._client, self._project)
+        return created
+
+    def _create(self, tasks: Sequence[TaskData]) -> None:
+        """Send a batch until the server has all of it, in halves where it loses some of it.
+
+        A smaller import leaves annotators less time to come between.
+        """
+        waiting, losses = [tasks], 0
+        while waiting:
+            part = waiting.pop()
+            try:
+                self._send(part)
+            except LabelStudioLostWrites:
+                losses += 1
+                if losses > _LOSSES:
+                    raise
+                half = len(part) // 2 if len(part) > _SMALLEST else len(part)
+                waiting += [each for each in (part[half:], part[:half]) if each]
+
+    def _send(self, tasks: Sequence[TaskData]) -> None:
+        for attempt in range(_TRIES):
+            batch = secrets.token_hex(8)
+            sent = [_sent(task) for task in tasks]
+            try:
+                with self._lock:
+                    with self._engine.begin() as connection:
+                        server_side.open_batch(connection, self._place, batch, sent)
+                    stored = self._client.import_tasks(self._project, tasks, batch)
+            except LabelStudioLostWrites:
+                # The client has deleted what the server kept of it.
+                with self._engine.begin() as connection:
+                    server_side.close_batch(connection, self._place, batch, {})
                 raise
-        except LabelStudioUnreachable:
-            if attempt == _TRIES - 1 or not _comes_back(client):
-                raise
-            if _settle(engine, place, client, project, batch, keys):
+            except LabelStudioUnreachable:
+                if attempt == _TRIES - 1 or not _comes_back(self._client):
+                    raise
+                known = _settle(self._engine, self._place, self._client, self._project, batch, sent)
+                tasks = [task for task in tasks if task.key not in known]
+                if not tasks:
+                    return
+            else:
+                with self._engine.begin() as connection:
+                    server_side.close_batch(connection, self._place, batch, stored)
                 return
-        else:
-            with engine.begin() as connection:
-                server_side.close_batch(connection, place, batch, stored)
-            return
 
 
-def _comes_back(client: LabelStudioClient, patience: float = 60.0) -> bool:
+def _comes_back(client: LabelStudioClient, patience: float = _PATIENCE) -> bool:
     """Wait for a server that restarts."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -164,35 +181,52 @@ def _settle(
     client: LabelStudioClient,
     project: Project,
     batch: str,
-    keys: Sequence[str],
-) -> bool:
-    """End a batch in doubt; True if the server has all of it."""
-    stored: Mapping[str, int] = {}
-    for wait in _SETTLE_SECONDS:
-        stored = client.find_batch(project, batch)
-        if len(stored) == len(keys):
-            break
+    sent: Sequence[Sent],
+) -> Mapping[str, int]:
+    """End a batch in doubt; key -> task id of what the server has whole."""
+    expected = {each.key: each for each in sent}
+    whole: dict[str, int] = {}
+    surplus: list[int] = []
+    for wait in (0.0, *_SETTLE_SECONDS):
         time.sleep(wait)
-    whole = set(stored) == set(keys)
-    if not whole:
-        client.delete_tasks(project, list(stored.values()))
+        whole, surplus = {}, []
+        for task_id, found in sorted(client.reader.find_batch(project, batch).items()):
+            # A proxy may have delivered the request twice.
+            if found.key in whole or not found.has_all_of(expected[found.key]):
+                surplus.append(task_id)
+            else:
+                whole[found.key] = task_id
+        if len(whole) == len(sent):
+            break
+    if surplus:
+        _delete_surplus(client, project, surplus)
     with engine.begin() as connection:
-        server_side.close_batch(connection, place, batch, stored if whole else {})
+        server_side.close_batch(connection, place, batch, whole)
     return whole
 
 
-def _relist(
-    engine: Engine,
-    place: Place,
-    client: LabelStudioClient,
-    project: Project,
-    live: Mapping[str, int],
-) -> int:
+def _hold_against_total(
+    engine: Engine, place: Place, client: LabelStudioClient, project: Project
+) -> Reconciled:
+    """List a project in full whose number of tasks is not ours."""
+    with engine.connect() as connection:
+        live = server_side.count_tasks(connection, place)
+    foreign = 0
+    if client.reader.project_totals(project).tasks != live:
+        foreign = _relist(engine, place, client, project)
+        with engine.connect() as connection:
+            live = server_side.count_tasks(connection, place)
+    return Reconciled(live, foreign)
+
+
+def _relist(engine: Engine, place: Place, client: LabelStudioClient, project: Project) -> int:
     """Hold every task of the project against our books; returns how many are not ours."""
+    with engine.connect() as connection:
+        live = server_side.tasks_of(connection, place)
     found: dict[str, int] = {}
     surplus: list[int] = []
     foreign = 0
-    for task_id, key in client.task_keys(project):
+    for task_id, key in client.reader.task_keys(project):
         if not key:
             foreign += 1
         elif key in found:
@@ -211,15 +245,20 @@ def _relist(
 
 
 def _delete_surplus(client: LabelStudioClient, project: Project, surplus: Sequence[int]) -> None:
-    annotated = {task.task_id for task in client.annotations(project) if task.annotations} & set(surplus)
-    if annotated:
+    """Delete tasks that stand twice, or that have lost something, unless people have worked on them."""
+    worked_on = client.reader.worked_on(project, surplus)
+    if worked_on:
         raise LabelStudioError(
-            "tasks stand twice in the project and both were annotated",
+            "tasks that stand twice in the project, or lost annotations, were worked on since",
             where=project.title,
-            found=f"tasks {', '.join(map(str, sorted(annotated)))}",
-            remedy="Delete one of each pair in Label Studio, then push again",
+            found=f"tasks {', '.join(map(str, sorted(worked_on)))}",
+            remedy="Delete those that are not wanted in Label Studio, then push again",
         )
     client.delete_tasks(project, surplus)
+
+
+def _sent(task: TaskData) -> Sent:
+    return Sent(task.key, len(task.annotations), len(task.predictions))
 
 
 def _bytes_of(task: TaskData) -> int:
@@ -227,6 +266,7 @@ def _bytes_of(task: TaskData) -> int:
     return len(json.dumps([dict(task.data), list(task.annotations)]))
 
 
-def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
+def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, BATCH)):
+        yield chunk

@@ -8,13 +8,15 @@ the rest, and sends nothing twice. A task that was answered since is made an ord
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from sqlalchemy import Engine
 
 from goldloop.catalog import reopened
+from goldloop.catalog.collection import annotations_of_tasks
 from goldloop.catalog.server_side import Place
-from goldloop.labeling.client import REASON, LabelStudioClient
+from goldloop.labeling import task_state
+from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.task_state import REASON
 from goldloop.labeling.values import Project
 from goldloop.progress import Progress
 from goldloop.records import Annotation, Reopened
@@ -41,7 +43,9 @@ def send(
     with progress.track("relabel", len(asked)) as advance:
         for request in asked:
             key = request.item.key
-            client.reopen_task(project, request.task_id, key, request.answers + 1, request.item.reason)
+            task_state.reopen(
+                client.api, project, request.task_id, key, request.answers + 1, request.item.reason
+            )
             with engine.begin() as connection:
                 reopened.mark(connection, place, [key], "open")
             advance(1)
@@ -49,24 +53,19 @@ def send(
 
 
 def close(
-    engine: Engine,
-    place: Place,
-    client: LabelStudioClient,
-    project: Project,
-    annotations: Iterable[Annotation],
-    annotators_per_item: int,
+    engine: Engine, place: Place, client: LabelStudioClient, project: Project, annotators_per_item: int
 ) -> None:
-    """Make the tasks ordinary ones again that were answered since they were sent back."""
+    """Make the tasks ordinary ones again of which an answer was collected since they were sent back."""
     with engine.connect() as connection:
         waiting = {each.task_id: each for each in reopened.requests_of(connection, place, ["open"])}
-    answered = {
-        act.task_id
-        for act in annotations
-        if act.task_id in waiting and not act.cancelled and is_since(act, waiting[act.task_id].item)
-    }
+        answered = {
+            act.task_id
+            for act in annotations_of_tasks(connection, place, list(waiting))
+            if not act.cancelled and is_since(act, waiting[act.task_id].item)
+        }
     for task_id in sorted(answered):
         key = waiting[task_id].item.key
-        client.reopen_task(project, task_id, key, annotators_per_item, None)
+        task_state.reopen(client.api, project, task_id, key, annotators_per_item, None)
         with engine.begin() as connection:
             reopened.mark(connection, place, [key], "closed")
 
@@ -81,7 +80,7 @@ def ask_again(engine: Engine, place: Place, client: LabelStudioClient, overlap: 
         reopened.mark(connection, place, [each.item.key for each in waiting], "asked")
         asked = reopened.requests_of(connection, place, ["asked"])
     for request in asked:
-        client.set_overlap(request.task_id, overlap)
+        task_state.set_overlap(client.api, request.task_id, overlap)
 
 
 def is_since(act: Annotation, sent: Reopened) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from goldloop.labeling.config import Selection
 from goldloop.labeling.strategies import strategies
 from goldloop.labeling.strategies.base import Points, Pool, Predictions
 from goldloop.records import Item
 
+_DIGEST = hashlib.sha256().digest_size
 _LOOKED_FOR = 1000
 
 
@@ -36,6 +37,12 @@ def ordered(
     shuffled = sorted(items, key=lambda item: _draw(selection.seed, item.key))
     pool = Pool(shuffled, _LOOKED_FOR if wanted is None else wanted, taken, predictions, points)
     return strategies.create(selection.strategy).order(pool)
+
+
+def at_random(keys: Iterable[str], seed: int) -> list[str]:
+    """Keys of items in an order that depends on seed and content alone."""
+    drawn = sorted(_draw(seed, key) + bytes.fromhex(key) for key in keys)
+    return [each[_DIGEST:].hex() for each in drawn]
 
 
 def _draw(seed: int, key: str) -> bytes:

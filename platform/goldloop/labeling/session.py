@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,25 @@ from urllib.parse import quote
 
 from sqlalchemy import Engine
 
-from goldloop.catalog import server_side, stages
-from goldloop.catalog.ledger import Balance, balance, write_books
-from goldloop.catalog.reopened import reopened_of, requests_of
+from goldloop.catalog import collection, server_side, stages
+from goldloop.catalog.ledger import Balance, balance
+from goldloop.catalog.reopened import requests_of
 from goldloop.catalog.server_side import Place
 from goldloop.errors import LabelStudioUnreachable, LedgerError
 from goldloop.labeling import answers_wanted
 from goldloop.labeling.access import Access
+from goldloop.labeling.archive import archive
 from goldloop.labeling.assignment import data_for
 from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.client import LabelStudioClient
-from goldloop.labeling.collect import collect
+from goldloop.labeling.collect import Collector
 from goldloop.labeling.config import LabelingConfig, MediaProxy
+from goldloop.labeling.database import DATABASE
 from goldloop.labeling.preannotate import Suggest, preannotate
-from goldloop.labeling.push import MakeTasks, Reconciled, push, reconcile
+from goldloop.labeling.push import MakeTasks, Push, Reconciled, reconcile
+from goldloop.labeling.reading import Reader
 from goldloop.labeling.relabel import ask_again, close, send, with_reason
-from goldloop.labeling.values import Project, Results, TaskData, Totals
+from goldloop.labeling.values import Project, Results, TaskData
 from goldloop.progress import Progress
 from goldloop.records import Item
 from goldloop.workspace import Workspace
@@ -58,72 +62,109 @@ class Session:
         """The catalog."""
         return self.workspace.engine
 
+    @property
+    def reader(self) -> Reader:
+        """How the project is read: the embedded server's by SQL, any other over HTTP."""
+        return self.client.reader
+
     def reconcile(self) -> Reconciled:
-        """What is on the server, once every import in doubt is settled."""
+        """Settle every import in doubt; what then is on the server."""
         return reconcile(self.engine, self.place, self.client, self.project)
 
-    def collect(self, annotators_per_item: int, progress: Progress) -> tuple[Balance, int]:
+    def collect(
+        self, annotators_per_item: int, progress: Progress, *, full: bool = False
+    ) -> tuple[Balance, int]:
         """Bring the catalog's annotations up to date; returns the books of the tasks and their number.
 
         While the server's totals are those of the last time, nothing is fetched.
 
+        Args:
+            annotators_per_item: answers that make a task `labelled`.
+            progress: where to tell how far it is.
+            full: fetch everything, not only what has changed.
+
         Raises:
-            IdentityError: a task came back with another item's content; the catalog keeps what it had.
+            IdentityError: a task came back with another item's content; the catalog keeps what it had of it.
             LedgerError: the server does not list all that it has.
         """
         self.send_back(progress)
-        totals = self.client.project_totals(self.project)
-        inputs = f"{self.place.server} {self.project.id} {annotators_per_item} {totals}"
+        totals = self.reader.project_totals(self.project)
+        here = f"{self.place.server} {self.project.id}"
+        inputs = f"{here} {annotators_per_item} {totals}"
         with self.engine.connect() as connection:
             done = stages.finished(connection, self.place.recipe, "collect", inputs)
-            if done is not None:
+            last = stages.result_of(connection, self.place.recipe, "collect") or {}
+            if done is not None and not full:
                 progress.say("collect: nothing has changed in Label Studio")
                 return balance(connection, self.place.recipe, "collect"), done["annotations"]
         state = self.reconcile()
-        live = state.live
-        with self.engine.connect() as connection:
-            sent = {
-                key: item for key, item in reopened_of(connection, self.place.recipe).items() if key in live
-            }
-        found = collect(self.client, self.project, live, annotators_per_item, progress, sent)
-        if not state.foreign:
-            self._check_totals(totals, len(found.annotations))
-        close(self.engine, self.place, self.client, self.project, found.annotations, annotators_per_item)
+        collector = Collector(
+            self.engine, self.place, self.reader, self.project, annotators_per_item, progress
+        )
+        follows = last.get("place") == here
+        since = last.get("until") if follows and not full else None
+        until = collector.fetch(since, totals.latest_update)
+        differs = not state.foreign and collector.check(totals) is not None
+        if since is not None and (differs or collector.unseen()):
+            progress.say("collect: the server counts other than what came: fetching everything")
+            until = collector.fetch(None, totals.latest_update)
+        short = None if state.foreign else collector.check(totals)
+        if short is not None:
+            raise LedgerError(
+                "the server does not give all the annotations that it counts",
+                where=self.project.title,
+                found=f"{short[0]} annotations",
+                expected=f"{short[1]}",
+                remedy="Collect again; if it stays so, look at the project in Label Studio",
+            )
+        close(self.engine, self.place, self.client, self.project, annotators_per_item)
+        books = collector.close(anew=not follows or last.get("need") != annotators_per_item)
+        count = collector.held()
+        result = {"annotations": count, "place": here, "need": annotators_per_item, "until": until}
         with self.engine.begin() as connection:
-            count = server_side.replace_annotations(connection, self.place, found.annotations)
-            books = write_books(connection, self.place.recipe, "collect", len(live), found.outcomes)
-            stages.finish(connection, self.place.recipe, "collect", inputs, {"annotations": count})
+            stages.finish(connection, self.place.recipe, "collect", inputs, result)
+            collection.end(connection, self.place)
         return books, count
 
     def send_back(self, progress: Progress) -> int:
         """Open tasks for one more annotator that were asked for and are not open yet; returns how many."""
         return send(self.engine, self.place, self.client, self.project, progress)
 
-    def _check_totals(self, before: Totals, collected: int) -> None:
-        """Hold what was collected against the server's own count, unless people have gone on meanwhile."""
-        counted = before.annotations + before.skipped
-        if collected != counted and self.client.project_totals(self.project) == before:
-            raise LedgerError(
-                "the server does not give all the annotations that it counts",
-                where=self.project.title,
-                found=f"{collected} annotations",
-                expected=f"{counted}",
-                remedy="Collect again; if it stays so, look at the project in Label Studio",
-            )
-
     @property
     def address(self) -> str:
         """Where people annotate."""
         return self.project.address
 
-    def push(self, items: Sequence[Item], data: MakeData, known: KnownAnswer, progress: Progress) -> int:
-        """Create a task for each of these items, which have none, with what is known; returns how many."""
-        make = self._task_maker(data, known)
-        if items:
-            self.client.ensure_tabs(self.project, self.config.annotators)
-        return push(self.engine, self.place, self.client, self.project, items, make, progress)
+    def push(
+        self, items: Iterable[Item], total: int, data: MakeData, known: KnownAnswer, progress: Progress
+    ) -> int:
+        """Create a task for each of these items, which have none; returns how many.
 
-    def ask_more(self, items: Sequence[Item], progress: Progress) -> int:
+        Args:
+            items: the most useful first.
+            total: how many they are.
+            data: what annotators see of an item.
+            known: what becomes its first annotation.
+            progress: where to tell how far it is.
+        """
+        if total:
+            self.client.ensure_tabs(self.project, self.config.annotators)
+        work = Push(self.engine, self.place, self.client, self.project, self.writer_lock)
+        return work.run(items, total, self._task_maker(data, known), progress)
+
+    def archive(self, progress: Progress) -> int:
+        """Take tasks of superseded items out of annotators' way; returns how many were taken now."""
+        return archive(self.engine, self.place, self.client, self.project, progress)
+
+    @property
+    def writer_lock(self) -> Path:
+        """Held by whoever writes to the server from this machine."""
+        if self.embedded:
+            return self.workspace.label_studio / "writer.lock"
+        name = hashlib.sha256(self.access.url.encode()).hexdigest()[:16]
+        return self.workspace.environment.cache / "locks" / f"label-studio-{name}.lock"
+
+    def ask_more(self, items: Iterable[Item], progress: Progress) -> int:
         """Open tasks for more people than others where the recipe says so; returns how many were changed."""
         with self.engine.connect() as connection:
             live = server_side.tasks_of(connection, self.place)
@@ -188,7 +229,10 @@ def open_session(
         LabelStudioError: it refuses us.
     """
     access = access_of(workspace)
-    client = LabelStudioClient(access.url, access.api_key, pseudonym_key=workspace.pseudonym_key)
+    database = workspace.label_studio / DATABASE if access.embedded else None
+    client = LabelStudioClient(
+        access.url, access.api_key, pseudonym_key=workspace.pseudonym_key, database=database
+    )
     place = Place(recipe, "embedded" if access.embedded else access.url)
     with workspace.engine.connect() as connection:
         known = server_side.project_id(connection, place)

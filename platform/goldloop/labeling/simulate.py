@@ -29,7 +29,8 @@ from pydantic import SecretStr
 
 from goldloop.errors import GoldloopError, LabelStudioDenied, LabelStudioError, LabelStudioUnreachable
 from goldloop.labeling.api import Api, condition
-from goldloop.labeling.client import REASON, LabelStudioClient
+from goldloop.labeling.client import LabelStudioClient
+from goldloop.labeling.task_state import REASON
 from goldloop.labeling.transport import is_loopback, open_client
 from goldloop.labeling.values import Results
 

@@ -13,23 +13,28 @@ from goldloop.errors import LabelStudioError
 from goldloop.labeling import failures
 from goldloop.labeling.api import Api
 
-_TITLE = "goldloop collects"
+TITLE = "goldloop collects"
 _SECONDS = 1800
 _CHUNK = 1 << 20
 
 
-def snapshot(api: Api, project_id: int) -> Iterator[Mapping[str, Any]]:
+def snapshot(api: Api, project_id: int, view: int | None = None) -> Iterator[Mapping[str, Any]]:
     """Every task with its annotations, predictions and drafts whole; nothing is left on the server.
 
     A snapshot that an earlier, killed run left behind is deleted first.
+
+    Args:
+        api: the server.
+        project_id: the project.
+        view: a tab of the data manager: its tasks alone, and all if there is no such tab.
 
     Raises:
         LabelStudioError: the server could not write it, or it cannot be read.
     """
     place = f"/api/projects/{project_id}/exports/"
     for old in api.get(place):
-        if old["title"] == _TITLE:
-            api.call("DELETE", f"{place}{old['id']}")
+        if old["title"] == TITLE:
+            api.call("DELETE", f"{place}{old['id']}", again=True)
     whole = {"only_id": False}
     options = {
         "drafts": whole,
@@ -38,8 +43,10 @@ def snapshot(api: Api, project_id: int) -> Iterator[Mapping[str, Any]]:
         "include_annotation_history": False,
         "interpolate_key_frames": False,
     }
-    request = {"title": _TITLE, "serialization_options": options}
-    here = f"{place}{api.call('POST', place, json=request, seconds=_SECONDS)['id']}"
+    request: dict[str, Any] = {"title": TITLE, "serialization_options": options}
+    if view is not None:
+        request["task_filter_options"] = {"view": view}
+    here = f"{place}{api.call('POST', place, json=request, seconds=_SECONDS, again=True)['id']}"
     try:
         status = api.get(here)["status"]
         if status != "completed":
@@ -50,7 +57,7 @@ def snapshot(api: Api, project_id: int) -> Iterator[Mapping[str, Any]]:
     except ValueError as error:
         raise failures.no_label_studio(api.url + here, f"a snapshot that is {error}") from error
     finally:
-        api.call("DELETE", here)
+        api.call("DELETE", here, again=True)
 
 
 def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:

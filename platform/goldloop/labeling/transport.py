@@ -1,8 +1,9 @@
 """HTTP to Label Studio that survives a restart of the server without ever sending a write twice.
 
-What may be sent again after a fault: GET, HEAD and PATCH (all of goldloop's set whole values) after a
-dropped connection, 429, 502 or 503; anything at all when no connection came about, as nothing was sent.
-A time-out is not tried again: the server is slow, and asking more makes it slower.
+What may be sent again after a fault: GET, HEAD and PATCH (all of goldloop's set whole values), and what is
+marked as `REPEATABLE`, after a dropped connection, 429 or a fault of the server; anything at all when no
+connection came about, as nothing was sent. A time-out is not tried again: the server is slow, and asking more
+makes it slower.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import httpx
 
 CONNECT_SECONDS = 5.0
 _REPEATABLE = frozenset({"GET", "HEAD", "PATCH"})
-_PASSING = frozenset({429, 502, 503})
+_PASSING = frozenset({429, 500, 502, 503, 504})
+REPEATABLE = "goldloop.repeatable"
+"""The extension of a request that changes nothing when it is sent twice."""
 _LONGEST_PAUSE = 8.0
 
 
@@ -40,7 +43,7 @@ class RetryingTransport(httpx.BaseTransport):
         """Send a request, again if need be."""
         timeout = request.extensions.get("timeout", {})
         request.extensions["timeout"] = {**timeout, "connect": CONNECT_SECONDS}
-        repeatable = request.method in _REPEATABLE
+        repeatable = request.method in _REPEATABLE or bool(request.extensions.get(REPEATABLE))
         for attempt in range(1, self.attempts + 1):
             last = attempt == self.attempts
             try:

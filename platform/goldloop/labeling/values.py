@@ -87,10 +87,12 @@ class CollectedTask:
 
     Attributes:
         key: the content key in its data; empty if it carries none.
+        updated_at: when the server last wrote to it.
         drafts: answers begun by anybody and not submitted.
     """
 
     task_id: int
     key: str
+    updated_at: str
     annotations: tuple[Annotation, ...]
     drafts: int

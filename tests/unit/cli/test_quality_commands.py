@@ -67,7 +67,7 @@ def answered(tmp_path, monkeypatch):
                         lead_time=3.0 + place,
                     )
                 )
-        server_side.replace_annotations(connection, Place("notes", "embedded"), acts)
+        server_side.note_annotations(connection, Place("notes", "embedded"), acts)
     workspace.engine.dispose()
     run("commit", "notes.yaml")
     return items, boss

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from goldloop import exchange, governance, loop
-from goldloop.catalog.server_side import Place, note_predictions, note_tasks, replace_annotations
+from goldloop.catalog.server_side import Place, note_annotations, note_predictions, note_tasks
 from goldloop.cli.app import app
 from goldloop.dataset import version as versions
 from goldloop.erasure import forget
@@ -69,7 +69,7 @@ def workspace(tmp_path_factory, recipe) -> Workspace:
     assert task.classes == tuple(CLASSES)
     with workspace.engine.begin() as connection:
         note_tasks(connection, place, keys)
-        replace_annotations(connection, place, acts)
+        note_annotations(connection, place, acts)
     version = loop.commit(recipe, workspace)
     loop.train(recipe, workspace)
     loop.promote("notes/1", recipe=recipe, on=version.ref, workspace=workspace)

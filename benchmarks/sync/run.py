@@ -1,0 +1,148 @@
+"""How fast tasks go to Label Studio and annotations come back, beside its own SDK; see README.md.
+
+.venv/bin/python benchmarks/sync/run.py [--sizes 1000 10000 100000] [--servers sqlite postgresql]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import load
+import servers
+
+from goldloop.labeling.environment import VERSION
+
+_STEP = Path(__file__).with_name("step.py")
+_PACKAGES = ("goldloop", "label-studio-sdk", "sqlalchemy", "httpx")
+SIZES = (1_000, 10_000, 100_000)
+ORDER = (
+    "pull", "raw import", "SDK import_tasks", "SDK tasks.create", "goldloop push", "goldloop push again",
+    "goldloop collect", "goldloop collect again", "goldloop collect of 100 changed", "SDK export",
+    "SDK snapshot",
+)  # fmt: skip
+SHOWN = ORDER[1:]
+
+
+def main() -> None:
+    """Measure, print a table and write it to the results."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--servers", nargs="+", choices=servers.KINDS[:2], default=list(servers.KINDS[:2]))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    name = f"{datetime.now(UTC):%Y-%m-%d}"
+    made = facts(" ".join(sys.argv[1:]))
+    measured: list[dict[str, Any]] = []
+    with (arguments.out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+        file.write(json.dumps(made) + "\n")
+        for kind in arguments.servers:
+            for line in measure(kind, arguments.sizes):
+                measured.append(line)
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                print(json.dumps(line), flush=True)
+                # After every line, so that a run that is cut short has told what it has measured.
+                text = report(made, measured, sorted({*SIZES, *arguments.sizes}))
+                (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Every step with every number of tasks on a new server."""
+    with (
+        tempfile.TemporaryDirectory(prefix="goldloop-sync-") as folder,
+        servers.running(kind, Path(folder) / "server") as server,
+    ):
+        variables = {**os.environ, **server.variables}
+        variables |= {"BENCHMARK_URL": server.url, "BENCHMARK_TOKEN": server.token}
+        for size in sizes:
+            recipe = load.write_recipe(Path(folder), size)
+            for step in ORDER:
+                command = [sys.executable, str(_STEP), step, str(recipe), str(size)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+                if done.returncode:
+                    sys.exit(f"{kind}, {size}, {step}: {done.stderr[-3000:]}")
+                yield {"server": kind, "size": size, "step": step, **json.loads(done.stdout)}
+
+
+def facts(arguments: str = "") -> dict[str, Any]:
+    """What was measured with, and on what."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "command": f"benchmarks/sync/run.py {arguments}".strip(),
+        "day": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": commit.stdout.strip(),
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "label_studio": VERSION,
+    }
+
+
+def report(made: dict[str, Any], measured: Sequence[dict[str, Any]], sizes: Sequence[int]) -> str:
+    """The table; what was not measured is said to be so."""
+    packages = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
+    lines = [
+        f"# Sync with Label Studio, {made['day']}",
+        "",
+        f"`{made['command']}` at {made['commit']}; each line a process of its own, one run.",
+        f"{made['cpus']} CPU cores ({made['machine']}), load {made['load']:.1f} before; Python "
+        f"{made['python']}; {packages}; Label Studio {made['label_studio']}.",
+        "",
+        f"Texts of {len(load.text(0))} characters, each with a prediction and two annotations, {load.BATCH:,}"
+        " in a request. `SDK tasks.create`: a sample, as its rate does not depend on how many there are.",
+    ]
+    by_place = {(line["server"], line["size"], line["step"]): line for line in measured}
+    for kind in servers.KINDS[:2]:
+        lines += [
+            "",
+            f"## {kind}",
+            "",
+            "| tasks | step | seconds | tasks/s | of raw import | requests | peak memory, MB | of it base |",
+            "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for size in sizes:
+            raw = by_place.get((kind, size, "raw import"))
+            for step in SHOWN:
+                lines.append(_row(size, step, by_place.get((kind, size, step)), raw))
+    return "\n".join(lines) + "\n"
+
+
+def _row(size: int, step: str, line: dict[str, Any] | None, raw: dict[str, Any] | None) -> str:
+    if line is None:
+        return f"| {size:,} | {step} | not yet measured | | | | | |"
+    rate = line["tasks"] / line["seconds"]
+    share = f"{rate / (raw['tasks'] / raw['seconds']):.2f}" if raw is not None and _sends(step) else ""
+    seconds = f"{line['seconds']:.1f}"
+    if step == "SDK tasks.create":
+        seconds = f"{size / rate:,.0f} (extrapolated from {line['tasks']})"
+    return (
+        f"| {size:,} | {step} | {seconds} | {rate:,.0f} | {share} | {line['requests']:,} "
+        f"| {line['peak']:.0f} | {line['base']:.0f} |"
+    )
+
+
+def _sends(step: str) -> bool:
+    return step in ("raw import", "SDK import_tasks", "SDK tasks.create", "goldloop push")
+
+
+if __name__ == "__main__":
+    main()
