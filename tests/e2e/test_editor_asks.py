@@ -98,13 +98,13 @@ def _sources(kind: str, examples: Mapping[str, Example[Any]], folder: Path) -> l
 
 
 @contextmanager
-def asked(kind: str, workspace: Any, folder: Path) -> Iterator[Asked]:
+def asked(kind: str, workspace: Any, folder: Path, name: str | None = None) -> Iterator[Asked]:
     """A project with three examples of a task type, which asks a server about them."""
     task = tasks.create(tasks.get(kind).example_config())
     shown = [example for example in task.examples() if example.target][:3]
     examples = {example.item.key: example for example in shown}
     folder.mkdir()
-    name = f"asks-{kind}"
+    name = name or f"asks-{kind}"
     section = {"name": name, "sources": _sources(kind, examples, folder)}
     recipe = parse({**section, "task": tasks.get(kind).example_config()})
     loop.pull(recipe, workspace)
@@ -114,7 +114,8 @@ def asked(kind: str, workspace: Any, folder: Path) -> Iterator[Asked]:
         live = tasks_of(connection, session.place)
         items = {live[item.key]: item for item in items_of(connection, recipe.name)}
     metrics = Metrics()
-    candidate = Candidate(name, f"{name}/1", lambda device: (ByHeart(kind, examples), ServingConfig()))
+    known = {example.item.key: example for example in task.examples()}
+    candidate = Candidate(name, f"{name}/1", lambda device: (ByHeart(kind, known), ServingConfig()))
     models = Models(lambda: [candidate], metrics, device="cpu")
     models.refresh()
     reader = TaskReader(lambda key: None, lambda: session.access, Limits(64, 2), 64_000_000)
@@ -167,7 +168,7 @@ def test_an_opened_task_shows_what_the_server_says_and_it_can_be_submitted(
 def test_predictions_of_a_whole_project_are_retrieved_in_one_go(
     workspace: Any, server: Any, tmp_path: Path
 ) -> None:
-    with asked("image-classification", workspace, tmp_path / "batch") as project:
+    with asked("image-classification", workspace, tmp_path / "batch", "asks-batch") as project:
         access = server.access()
         headers = {"Authorization": f"Token {access.api_key.get_secret_value()}", "Connection": "close"}
         with httpx.Client(base_url=access.url, headers=headers, timeout=120, trust_env=False) as client:

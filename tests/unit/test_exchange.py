@@ -191,7 +191,9 @@ def test_real_data_sets_exported_and_imported_again_are_the_same_version(
     done = goldloop.import_(
         form, REAL / place, "real", options=options, recipes=tmp_path, workspace=workspace
     )
-    version = loop.commit(goldloop.load(done.recipe), workspace)
+    # Near-duplicates of real data are kept in one split, which none of these forms can say.
+    apart = ["dataset.duplicates.images=off", "dataset.duplicates.texts=off"]
+    version = loop.commit(goldloop.load(done.recipe, apart), workspace)
     for other in others:
         exported = goldloop.export(version.ref, other, tmp_path / other, workspace=workspace)
         assert exported.losses == ()
@@ -200,4 +202,4 @@ def test_real_data_sets_exported_and_imported_again_are_the_same_version(
             other, tmp_path / other, "real", task=kind, recipes=tmp_path / f"{other}-home", workspace=second
         )
         assert again.quarantined == {}
-        assert loop.commit(goldloop.load(again.recipe), second).digest == version.digest
+        assert loop.commit(goldloop.load(again.recipe, apart), second).digest == version.digest

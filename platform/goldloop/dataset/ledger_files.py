@@ -155,7 +155,7 @@ def _last_places(columns: Sequence[Any]) -> NDArray[Any]:
     first = len(columns[0])
     after: dict[bytes, int] = {key.tobytes(): first + place for place, key in enumerate(keys[first:])}
     later = numpy.array([after[key] for key in sorted(after)], dtype=numpy.int64)
-    heads = numpy.ascontiguousarray(keys.view(">u8").reshape(len(keys), -1)[:, 0]).astype(numpy.uint64)
+    heads = numpy.ascontiguousarray(keys.view(">u8").reshape(-1, _KEY // 8)[:, 0]).astype(numpy.uint64)
     before = heads[:first]
     where = numpy.searchsorted(before, heads[later])
     inside = numpy.minimum(where, max(first - 1, 0))
