@@ -212,7 +212,8 @@ def test_tasks_carry_stable_addresses_and_nothing_signed_is_stored_anywhere(push
     secret = workspace.media_keys.of(recipe.name).secret.encode()
     for path in kept:
         if path.is_file():
-            content = path.read_bytes()
+            # Read by another process: one that closes a file of SQLite's gives up its own locks on it.
+            content = subprocess.run(["cat", path], capture_output=True, check=True).stdout
             assert b"Signature=" not in content
             assert secret not in content
 
@@ -241,8 +242,9 @@ def _opened(page, address: str) -> tuple[int, int]:
     for attempt in range(3):
         page.goto(address)
         with suppress(TooSlow):
-            page.wait_for_function(f"Boolean({PICTURE})", timeout=60_000 * (attempt + 1))
-            return tuple(page.evaluate(f"[{PICTURE}.naturalWidth, {PICTURE}.naturalHeight]"))
+            # In one go: the editor draws anew, and the picture may be gone a moment later.
+            shown = f"(found => found && [found.naturalWidth, found.naturalHeight])({PICTURE})"
+            return tuple(page.wait_for_function(shown, timeout=60_000 * (attempt + 1)).json_value())
     raise AssertionError(f"no image at {address}")
 
 
