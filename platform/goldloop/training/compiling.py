@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,7 +43,8 @@ class Compilation:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        # The engine has this in turn: in a circle, what it holds of prepared data would stay held after it.
+        self._engine: Engine = weakref.proxy(engine)
         self._graphs = 0
         self.scope: Scope | None = None
         self.seconds: float | None = None

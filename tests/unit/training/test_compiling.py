@@ -226,3 +226,13 @@ def test_layers_are_found_that_stand_one_behind_the_other():
     )
     assert repeated_layers(network) == list(inner)
     assert repeated_layers(linear(1, 1)) == []
+
+
+def test_an_engine_and_what_it_holds_go_with_the_last_name_of_it(make_material, cache):
+    """In a circle they would stay until some later collection, and prepared data could not be dropped."""
+    import weakref
+
+    one = engine(make_material("text-classification", BERT), cache)
+    left = weakref.ref(one), weakref.ref(one.data)
+    del one
+    assert [each() for each in left] == [None, None]
