@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"relabeling", "assessment", "attribution"},
     {"suspicion", "appraisal"},
     {"loop"},
-    {"acts", "committing", "champions", "selecting", "suggesting"},
+    {"acts", "committing", "champions", "judging", "selecting", "suggesting"},
     {"wiring", "results"},
     {"recipe"},
     {"serving", "registry", "proxy"},

@@ -49,7 +49,17 @@ def main() -> None:
         print("no GPU here: the table says so")
     elif not arguments.report_only:
         measure(cases, size, arguments, measurements)
-    write_report(arguments.out / f"{name}.md", cases, size, measurements, sys.argv[1:])
+    write_report(arguments.out / f"{name}.md", cases, size, measurements, _without_places(sys.argv[1:]))
+
+
+def _without_places(arguments: Sequence[str]) -> list[str]:
+    """The command as anybody may repeat it: where data and results lie is one machine's affair."""
+    places = ("--data", "--out", "--work", "--cases")
+    return [
+        each
+        for number, each in enumerate(arguments)
+        if each not in places and (number == 0 or arguments[number - 1] not in places)
+    ]
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from goldloop import committing, selecting, suggesting, wiring
+from goldloop import committing, judging, selecting, suggesting, wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side
 from goldloop.catalog.content import items_of, stream_items
@@ -332,12 +332,13 @@ def evaluate(
             version=version.ref,
             split=split,
             own_models={entry.ref},
-            around=wiring.around(workspace, version),
-            measure=wiring.measure(workspace, entry, predictor),
+            around=judging.around(workspace, version, split),
+            measure=judging.measure(workspace, entry, predictor),
             spoiled=spoiled,
         )
-        report = report.judged_by(wiring.judging_data(workspace, entry, version, report))
-        report.save(folder, content=wiring.contents(workspace, entry.name))
+        report = report.judged_by(judging.judging_data(workspace, entry, version, report))
+        said = reports.verdicts_in(folder)
+        report.save(folder, said, wiring.contents(workspace, entry.name))
     progress.say(f"evaluate: {report.headline()}")
     return report
 

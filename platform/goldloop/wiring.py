@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from goldloop.catalog.ledger import Balance
 from goldloop.cleaning.cleaner import Cleaner
 from goldloop.connectors import connectors
 from goldloop.connectors._intake import Intake, Put, ShowDropped, Source
-from goldloop.errors import LedgerError, ModelError, RecipeError, VersionError
+from goldloop.errors import LedgerError, ModelError, RecipeError
 from goldloop.progress import Progress, Show, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Answers, Item
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from goldloop.dataset.signing import SigningKey
     from goldloop.dataset.version import Version
     from goldloop.duplicates.finder import Finder
-    from goldloop.evaluation.costs import Costs
-    from goldloop.evaluation.data import JudgingData
-    from goldloop.evaluation.report import Around, Report
     from goldloop.inference import Predictor
     from goldloop.labeling.config import MediaProxy
     from goldloop.labeling.session import Session
@@ -445,58 +442,6 @@ def fit(
 def report_folder(workspace: Workspace, model: ModelVersion, version: str, split: str) -> Path:
     """Where a model's report on a split of `NAME@DIGEST` lies."""
     return workspace.runs / model.name / model.run / "reports" / f"{version.rpartition('@')[2]}-{split}"
-
-
-def around(workspace: Workspace, version: Version) -> Around:
-    """How a report finds the circumstances of a version's row, by which it makes slices."""
-    from goldloop.quality.circumstances import circumstances
-
-    with workspace.engine.connect() as connection:
-        states = ("current", "gone", "superseded")
-        known = {item.key: item for item in items_of(connection, version.name, states)}
-    classes = tasks.create(version.task).classes
-
-    def look(row: Mapping[str, Any], content: bytes | str) -> Mapping[str, Any]:
-        shown = {"text": content} if isinstance(content, str) else {"image": {"bytes": content}}
-        return circumstances({"uri": row["uri"], **shown}, known.get(row["key"]), classes)
-
-    return look
-
-
-def measure(
-    workspace: Workspace, model: ModelVersion, predictor: Predictor
-) -> Callable[[Sequence[bytes | str], float], Costs]:
-    """How a report finds out what a model costs to ask."""
-    from goldloop.evaluation.costs import measured
-
-    folder = registry(workspace).download(model)
-    return lambda contents, rate: measured(predictor.predict, contents, rate, folder)
-
-
-def judging_data(workspace: Workspace, model: ModelVersion, version: Version, report: Report) -> JudgingData:
-    """What is known of the version that judges a model, and of what the model has seen of it."""
-    from goldloop.dataset import certificate
-    from goldloop.evaluation.data import JudgingData
-
-    facts = certificate.figures(version.folder)
-    agreement = facts.get("agreement", {})
-    return JudgingData(
-        agreement=agreement.get("mean"),
-        alpha=agreement.get("alpha"),
-        items_compared=agreement.get("items", 0),
-        checks=tuple(check["name"] for check in facts.get("checks", ()) if check["passed"]),
-        seen=_seen(workspace, model, {item.key for item in report.items}),
-    )
-
-
-def _seen(workspace: Workspace, model: ModelVersion, judged: Collection[str]) -> tuple[str, ...] | None:
-    """Which judged items a model was trained or chosen on; None where its version is not at hand."""
-    try:
-        trained = version_of(workspace, model.name, model.version)
-    except VersionError:
-        return None
-    learned = (key for split in ("train", "validation") for key in trained.dataset(split)["key"])
-    return tuple(sorted(key for key in learned if key in judged))
 
 
 def contents(workspace: Workspace, recipe: str) -> Callable[[str], bytes | str | None]:

@@ -77,7 +77,7 @@ def evaluate(
         show_table(("worse where", "items", "agreement", "elsewhere"), worse)
     if report.robustness:
         spoilt = [
-            (each.name, f"{each.agreement.value:.3f}", f"{-each.loss.value:+.3f}")
+            (each.name, f"{each.agreement.value:.3f}", f"{0 - each.loss.value:+.3f}")
             for each in report.robustness
         ]
         show_table(("content", "agreement", "difference"), spoilt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import posixpath
 import time
@@ -16,6 +17,7 @@ from goldloop.connectors._content import printable, without_secrets
 from goldloop.connectors._walking import Info, below, has_signs, matching
 from goldloop.errors import ItemError, PluginError, SourceError
 
+_LOG = logging.getLogger(__name__)
 _EXTRAS = {"s3fs": "s3", "gcsfs": "gcs", "adlfs": "azure", "paramiko": "sftp", "sshfs": "sftp"}
 _ARCHIVES = {
     ".zip": "zip",
@@ -135,8 +137,11 @@ class Location:
             if not digests or not all(each in mark.split(" ") for each in digests):
                 return None
             return str(self.system.sign(path, expiration=seconds))
-        except Exception:
+        except NotImplementedError:
+            return None
+        except Exception as error:
             # As above; whoever asks has another way to the bytes.
+            _LOG.warning("no address of %s can be signed: %s", path, _said(error))
             return None
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from goldloop.evaluation.gates.base import Verdict
-from goldloop.evaluation.report import REPORT_FILE, VERDICTS_FILE, Content, Report
+from goldloop.evaluation.report import REPORT_FILE, Content, Report, verdicts_in
 
 
 def reports_with(root: Path, key: str) -> Iterator[Path]:
@@ -33,16 +32,8 @@ def rewrite_without(folder: Path, key: str, content: Content | None = None) -> N
     """
     for left in folder.parent.glob(f".{folder.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
-    verdicts = [_without(verdict, key) for verdict in _verdicts(folder)]
+    verdicts = [_without(verdict, key) for verdict in verdicts_in(folder)]
     Report.load(folder).without(key).save(folder, verdicts, content)
-
-
-def _verdicts(folder: Path) -> list[Verdict]:
-    try:
-        said = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    return [Verdict.model_validate(each) for each in said]
 
 
 def _without(verdict: Verdict, key: str) -> Verdict:

@@ -184,6 +184,17 @@ class Report(BaseModel):
             ) from error
 
 
+def verdicts_in(folder: Path) -> list[Verdict]:
+    """What the gates said of the report in a folder; empty where they were not asked."""
+    from goldloop.evaluation.gates.base import Verdict
+
+    try:
+        said = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [Verdict.model_validate(each) for each in said]
+
+
 def evaluate(
     task: Task[Any],
     rows: Iterable[Mapping[str, Any]],

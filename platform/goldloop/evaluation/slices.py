@@ -66,8 +66,8 @@ class Slice(BaseModel):
         if self.value is not None:
             return f"{self.circumstance} {self.value!r}"
         if self.low == self.high:
-            return f"{self.circumstance} {self.low:g}"
-        return f"{self.circumstance} {self.low:g} to {self.high:g}"
+            return f"{self.circumstance} {_short(self.low)}"
+        return f"{self.circumstance} {_short(self.low)} to {_short(self.high)}"
 
     @property
     def is_weak(self) -> bool:
@@ -183,6 +183,13 @@ def _ranges(name: str, numbers: Sequence[float], whole: int) -> Iterator[Slice]:
 def _draft(**fields: Any) -> Slice:
     unknown = Estimate(value=0, low=0, high=0)
     return Slice(**fields, agreement=unknown, rest=0, chance=1)
+
+
+def _short(number: float | None) -> str:
+    """Whole numbers whole, others to four digits."""
+    if number is None:
+        return "-"
+    return f"{number:.0f}" if number == round(number) else f"{number:.4g}"
 
 
 def _number(value: Any) -> float | None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import override
+
 from goldloop.progress import Progress
 from goldloop.workspace import Workspace
 
@@ -63,6 +65,27 @@ class Holder(ABC):
         if isinstance(where, Path) and where.is_relative_to(self.workspace.root):
             where = where.relative_to(self.workspace.root).as_posix()
         return Place(self.kind, str(where), what)
+
+
+class Disposable(Holder):
+    """Files that can be made again: those that have something of a content go whole."""
+
+    what: ClassVar[str]
+    """What such a file has of it, in words."""
+
+    @abstractmethod
+    def files(self, key: str) -> Iterator[Path]:
+        """Those that have, or may have, something of a content."""
+
+    @override
+    def find(self, key: str) -> list[Place]:
+        return [self.place(path, self.what) for path in self.files(key)]
+
+    @override
+    def erase(self, key: str, progress: Progress) -> list[Place]:
+        for path in list(self.files(key)):
+            path.unlink()
+        return []
 
 
 def counted(parts: Iterable[tuple[int, str]]) -> str:

@@ -7,26 +7,17 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from goldloop.holders.base import Holder, Place
-from goldloop.progress import Progress
+from goldloop.holders.base import Disposable
 
 
-class Remembered(Holder):
+class Remembered(Disposable):
     """The memory of a recipe that has the content among its items; the next commit settles everything."""
 
     kind = "settled"
+    what = "a mark of what was settled of it"
 
     @override
-    def find(self, key: str) -> list[Place]:
-        return [self.place(path, "a mark of what was settled of it") for path in self._files(key)]
-
-    @override
-    def erase(self, key: str, progress: Progress) -> list[Place]:
-        for path in list(self._files(key)):
-            path.unlink()
-        return []
-
-    def _files(self, key: str) -> Iterator[Path]:
+    def files(self, key: str) -> Iterator[Path]:
         for path in sorted((self.workspace.cache / "settled").glob("*")):
             # What a killed process left half written may have it too.
             if path.name.startswith(".") or bytes.fromhex(key) in path.read_bytes():

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from goldloop import wiring
-from goldloop.holders.base import Holder, Place
+from goldloop.holders.base import Disposable, Holder, Place
 from goldloop.progress import Progress
 
 
@@ -49,22 +49,14 @@ class Versions(Holder):
         return []
 
 
-class ArrowFiles(Holder):
+class ArrowFiles(Disposable):
     """What `datasets` has made of versions, also of those that are gone: files that can be made again."""
 
     kind = "arrow"
+    what = "rows of a shard"
 
     @override
-    def find(self, key: str) -> list[Place]:
-        return [self.place(path, "rows of a shard") for path in self._files(key)]
-
-    @override
-    def erase(self, key: str, progress: Progress) -> list[Place]:
-        for path in list(self._files(key)):
-            path.unlink()
-        return []
-
-    def _files(self, key: str) -> Iterator[Path]:
+    def files(self, key: str) -> Iterator[Path]:
         for path in sorted((self.workspace.cache / "arrow").rglob("*")):
             # What a killed process left half written may have it too.
             if path.is_file() and (path.name.startswith(".") or _has(path, key)):

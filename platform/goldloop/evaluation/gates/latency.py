@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import override
 
-from goldloop.evaluation.gates.base import Gate, GateConfig, Verdict, unmeasured
-from goldloop.evaluation.report import Report
+from goldloop.evaluation.costs import Costs
+from goldloop.evaluation.gates._cost_limit import CostLimit
+from goldloop.evaluation.gates.base import GateConfig
 
 
-class Latency(Gate):
+class Latency(CostLimit):
     """Passes where 99 of 100 answers take no longer than the value."""
 
-    about = "costs"
+    unit = "ms"
 
     class Config(GateConfig):
         """What a recipe says of it."""
@@ -23,21 +24,20 @@ class Latency(Gate):
 
     config: Config
 
+    @property
     @override
-    def judge(self, report: Report, champion: Report | None) -> Verdict:
-        most = self.config.milliseconds
-        gate = f"{self.config.kind} {most:g} ms"
-        if report.costs is None:
-            return unmeasured(gate)
-        found = 1000 * report.costs.latency_p99
-        passed = found <= most
-        return Verdict(
-            gate=gate,
-            passed=passed,
-            figure=found,
-            explanation=f"99 of 100 items that are asked alone take no more than {found:.3f} ms (half of "
-            f"them {1000 * report.costs.latency_p50:.3f}) on {report.costs.hardware}, "
-            f"{'within' if passed else 'more than'} {most:g} ms",
+    def limit(self) -> float:
+        return self.config.milliseconds
+
+    @override
+    def figure(self, costs: Costs) -> float:
+        return 1000 * costs.latency_p99
+
+    @override
+    def told(self, costs: Costs) -> str:
+        return (
+            f"99 of 100 items that are asked alone take no more than {self.figure(costs):.3f} ms (half of "
+            f"them {1000 * costs.latency_p50:.3f}) on {costs.hardware}"
         )
 
     @override

@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import override
 
-from goldloop.evaluation.gates.base import Gate, GateConfig, Verdict, unmeasured
-from goldloop.evaluation.report import Report
+from goldloop.evaluation.costs import Costs
+from goldloop.evaluation.gates._cost_limit import CostLimit
+from goldloop.evaluation.gates.base import GateConfig
 
 
-class Memory(Gate):
+class Memory(CostLimit):
     """Passes where the evaluation held no more than the value at any time."""
 
-    about = "costs"
+    unit = "MB"
 
     class Config(GateConfig):
         """What a recipe says of it."""
@@ -23,21 +24,18 @@ class Memory(Gate):
 
     config: Config
 
+    @property
     @override
-    def judge(self, report: Report, champion: Report | None) -> Verdict:
-        most = self.config.megabytes
-        gate = f"{self.config.kind} {most:g} MB"
-        if report.costs is None:
-            return unmeasured(gate)
-        found = report.costs.memory / 1e6
-        passed = found <= most
-        return Verdict(
-            gate=gate,
-            passed=passed,
-            figure=found,
-            explanation=f"at most {found:.3f} MB were held while the model was judged on "
-            f"{report.costs.hardware}, {'within' if passed else 'more than'} {most:g} MB",
-        )
+    def limit(self) -> float:
+        return self.config.megabytes
+
+    @override
+    def figure(self, costs: Costs) -> float:
+        return costs.memory / 1e6
+
+    @override
+    def told(self, costs: Costs) -> str:
+        return f"at most {self.figure(costs):.3f} MB were held while the model was judged on {costs.hardware}"
 
     @override
     @classmethod

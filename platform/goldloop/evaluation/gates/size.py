@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import override
 
-from goldloop.evaluation.gates.base import Gate, GateConfig, Verdict, unmeasured
-from goldloop.evaluation.report import Report
+from goldloop.evaluation.costs import Costs
+from goldloop.evaluation.gates._cost_limit import CostLimit
+from goldloop.evaluation.gates.base import GateConfig
 
 
-class Size(Gate):
+class Size(CostLimit):
     """Passes where the model's folder has no more than the value."""
 
-    about = "costs"
+    unit = "MB"
 
     class Config(GateConfig):
         """What a recipe says of it."""
@@ -23,21 +24,18 @@ class Size(Gate):
 
     config: Config
 
+    @property
     @override
-    def judge(self, report: Report, champion: Report | None) -> Verdict:
-        most = self.config.megabytes
-        gate = f"{self.config.kind} {most:g} MB"
-        if report.costs is None:
-            return unmeasured(gate)
-        found = report.costs.size / 1e6
-        passed = found <= most
-        return Verdict(
-            gate=gate,
-            passed=passed,
-            figure=found,
-            explanation=f"the model's files have {found:.3f} MB, "
-            f"{'within' if passed else 'more than'} {most:g} MB",
-        )
+    def limit(self) -> float:
+        return self.config.megabytes
+
+    @override
+    def figure(self, costs: Costs) -> float:
+        return costs.size / 1e6
+
+    @override
+    def told(self, costs: Costs) -> str:
+        return f"the model's files have {self.figure(costs):.3f} MB"
 
     @override
     @classmethod
