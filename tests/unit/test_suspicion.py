@@ -168,7 +168,15 @@ def test_all_findings_stand_in_one_page_and_in_json(committed, workspace):
     found = quality_(recipe, workspace, folds=3)
 
     kinds = [finding.kind for finding in found.findings]
-    assert sorted(kinds) == ["agreement", "conflicts", "imbalance", "outliers", "shortcuts", "suspects"]
+    assert sorted(kinds) == [
+        "agreement",
+        "conflicts",
+        "imbalance",
+        "outliers",
+        "shortcuts",
+        "suspects",
+        "sway",
+    ]
     by_kind = {finding.kind: finding for finding in found.findings}
     assert kinds[0] == "suspects"
     assert by_kind["suspects"].state == "act"
