@@ -69,7 +69,7 @@ def packed_attention(
         raise ValueError(f"its attention has {', '.join(unknown)}")
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     # Rotary embeddings may have left queries and keys in full precision under autocast.
-    lines = [tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)]
+    lines = [tensor.squeeze(0).transpose(0, 1).to(value.dtype) for tensor in (query, key, value)]
     window = -1 if sliding_window is None else sliding_window - 1
     if _has_kernel(value):
         return _by_kernel(lines, segments, scaling, causal, window).unsqueeze(0), None

@@ -2,11 +2,12 @@
 
     rows -> lay_out -> input_ids (1, T), position_ids (1, T), segments -> network -> logits
 
-A network of transformers is given `packed_attention`, and two hooks: its base is told no padding and counts
+A network of transformers is given `packed_attention`, and hooks: its base is told no padding and counts
 positions as it is used to, and where a head reads each text's first token, it is shown those alone,
-`(B, 1, H)`. Where texts begin and end goes with the batch as the keyword argument `segments`, through all
-layers, so that threads, checkpointed layers and processes need nothing else. Without it the network is as it
-was, but for attention dropout.
+`(B, 1, H)`. What the last layer would do to the other tokens after its attention nobody reads, so in layers
+like BERT's it is not done. Where texts begin and end goes with the batch as the keyword argument `segments`,
+through all layers, so that threads, checkpointed layers and processes need nothing else. Without it the
+network is as it was, but for attention dropout.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ def pack_network(model: Model, reads: Reads) -> str | None:
     reason = _unsuited(network)
     if reason is not None:
         return reason
+    attention = _last_attention(network) if reads == "text" else None
+    if attention is not None and _packed(model, network, reads, attention) is None:
+        return None
+    return _packed(model, network, reads, None)
+
+
+def _packed(model: Model, network: Any, reads: Reads, narrowed: Any) -> str | None:
+    """Pack it, `narrowed` as for `_hook`, if it then answers as before; or why not."""
     from goldloop.tasks._packed_attention import NAME
 
     before = network.config._attn_implementation
@@ -61,7 +70,7 @@ def pack_network(model: Model, reads: Reads) -> str | None:
             trial = _Trial(network, reads)
             expected = trial.padded()
             network.set_attn_implementation(NAME)
-            _hook(network, reads, hooks)
+            _hook(network, reads, narrowed, hooks)
             reason = trial.differs(trial.packed(), expected) or trial.differs(trial.padded(), expected)
             model.packed = reason is None
     except _FAILURES as error:
@@ -72,6 +81,19 @@ def pack_network(model: Model, reads: Reads) -> str | None:
                 hook.remove()
             network.set_attn_implementation(before)
     return reason
+
+
+def _last_attention(network: Any) -> Any:
+    """The attention of the last layer, if all that follows it there is done token by token: as in BERT's.
+
+    Their attention adds what it was given to what it found before it gives out the sum.
+    """
+    layers = getattr(getattr(network.base_model, "encoder", None), "layer", None)
+    if not layers or getattr(network.config, "classifier_pooling", "cls") != "cls":
+        return None
+    last = layers[-1]
+    like_bert = all(hasattr(last, part) for part in ("attention", "intermediate", "output"))
+    return last.attention if like_bert and not getattr(last, "add_cross_attention", False) else None
 
 
 @contextmanager
@@ -112,8 +134,15 @@ def _unsuited(network: Any) -> str | None:
     return None
 
 
-def _hook(network: Any, reads: Reads, hooks: list[Any]) -> None:
-    """Put the hooks in; each is added to the list as soon as it is there."""
+def _hook(network: Any, reads: Reads, narrowed: Any, hooks: list[Any]) -> None:
+    """Put the hooks in; each is added to the list as soon as it is there.
+
+    Args:
+        network: whose.
+        reads: what it has an answer for.
+        narrowed: the attention from which on first tokens alone are worked on, if any.
+        hooks: those that are in.
+    """
     import torch
 
     base = network.base_model
@@ -137,8 +166,19 @@ def _hook(network: Any, reads: Reads, hooks: list[Any]) -> None:
             segments = kwargs.get(SEGMENTS)
             if segments is None:
                 return None
-            states = _means(output[0][0], segments) if pooled == "mean" else _firsts(output[0][0], segments)
+            states = output[0].squeeze(0)
+            if narrowed is None:
+                states = (_means if pooled == "mean" else _firsts)(states, segments)
             return _replaced(output, states.unsqueeze(1))
+
+        def narrow(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+            segments = kwargs.get(SEGMENTS)
+            if segments is None:
+                return None
+            return _replaced(output, _firsts(output[0].squeeze(0), segments).unsqueeze(0))
+
+        if narrowed is not None:
+            hooks.append(narrowed.register_forward_hook(narrow, with_kwargs=True))
 
         # A pooler within the base reads first tokens before the base is left.
         within = getattr(base, "pooler", None) is not None
@@ -227,7 +267,9 @@ class _Trial:
             return logits
         starts = layout.starts.tolist()
         places = [range(start, start + len(row)) for start, row in zip(starts, self.rows, strict=True)]
-        return logits[0][torch.tensor([place for own in places for place in own], device=logits.device)]
+        return logits.squeeze(0)[
+            torch.tensor([place for own in places for place in own], device=logits.device)
+        ]
 
     def _ask(self, inputs: dict[str, Any]) -> torch.Tensor:
         from goldloop.tasks.base import Batch

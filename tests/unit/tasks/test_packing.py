@@ -116,6 +116,20 @@ def test_a_packed_classifier_answers_and_learns_as_a_padded_one(family):
     assert_same(packed, padded)
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "electra"])
+def test_after_its_attention_the_last_layer_works_on_first_tokens_alone(family):
+    model = make(FAMILIES[family])
+    assert pack_network(model, "text") is None
+    widths = []
+    for layer in model.network.base_model.encoder.layer:
+        layer.intermediate.register_forward_hook(lambda _, args, __: widths.append(args[0].shape[1]))
+    layout = lay_out([len(row["input_ids"]) for row in rows()])
+
+    model.network(**packed_inputs(layout, [row["input_ids"] for row in rows()]))
+
+    assert widths == [sum(LENGTHS), len(LENGTHS)]
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_a_packed_network_names_tokens_and_learns_as_a_padded_one(family):
     model = make(family, "AutoModelForTokenClassification")
