@@ -31,7 +31,13 @@ TEXT = (
     {**GROUPED, "torch_compile": True},
     {**GROUPED, "bf16": True, **CPU, "torch_compile": True},
 )
-IMAGES = ({}, {"bf16": True, **CPU}, {"dataloader_num_workers": 2}, {"torch_compile": True})
+NO_WORKERS = {"dataloader_num_workers": 0, "dataloader_persistent_workers": False}
+IMAGES = (
+    {},
+    {"bf16": True, **CPU},
+    {"bf16": True, **CPU, **NO_WORKERS},
+    {"bf16": True, **CPU, "torch_compile": True},
+)
 
 
 def main() -> None:

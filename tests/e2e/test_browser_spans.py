@@ -26,6 +26,7 @@ TEXTS = {
     "over lines": ("one\r\ntwo Paris\r\nthree four", "Paris\r\nthree"),
 }
 
+SHOWN = "[...document.querySelectorAll('.htx-highlight')].map(part => part.textContent).join(' ')"
 PLACE_OF = """quote => {
     const ends = [null, null], words = quote.split(/\\s+/);
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -92,7 +93,7 @@ def test_what_a_person_marks_is_what_comes_back(workspace, server, page, tmp_pat
         page.mouse.move((first[0] + last[1]) / 2, (first[2] + last[2]) / 2, steps=4)
         page.mouse.move(last[1] - 0.2, last[2], steps=4)
         page.mouse.up()
-        page.wait_for_selector(".htx-highlight", timeout=20_000)
+        page.wait_for_selector(".htx-highlight", timeout=60_000)
         with page.expect_response(lambda answer: "/annotations" in answer.url and answer.status == 201):
             page.keyboard.press("Control+Enter")
 
@@ -116,8 +117,7 @@ def test_a_suggestion_is_seen_where_it_belongs(workspace, server, page, tmp_path
     for number, item in items.items():
         page.goto(f"{server.access().url}/projects/{session.project.id}/data?task={number}")
         page.wait_for_selector(".htx-highlight", timeout=60_000)
-        shown = page.evaluate(
-            "[...document.querySelectorAll('.htx-highlight')].map(part => part.textContent).join(' ')"
-        )
-        assert shown.split() == quote_of(item).split()
+        # Seen as soon as its words stand in it; until then the editor still draws.
+        page.wait_for_function(f"({SHOWN}) !== ''", timeout=60_000)
+        assert page.evaluate(SHOWN).split() == quote_of(item).split()
     page.screenshot(path=str(tmp_path / "spans.png"))
