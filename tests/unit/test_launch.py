@@ -19,6 +19,8 @@ from goldloop.recipe import load
 from goldloop.settings import Settings
 from goldloop.workspace import Workspace
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = ROOT / "configs" / "accelerate"
 CONFIGS = sorted(path.stem for path in ACCELERATE.glob("*.yaml"))

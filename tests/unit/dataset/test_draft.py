@@ -13,6 +13,8 @@ import pytest
 
 from goldloop.dataset.draft import ASIDE, sweep
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).with_name("program.py")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from goldloop.tasks import tasks
 from goldloop.tasks.base import Task
 from goldloop.training.config import TrainingConfig
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 VIT = {
     "model_type": "vit",
