@@ -35,6 +35,7 @@ _HOMES = {
     "suspects": "goldloop.suspicion",
     "relabel": "goldloop.relabeling",
     "watch": "goldloop.watching",
+    "drift": "goldloop.drifting",
     "quality_": "goldloop.assessment",
     "annotators": "goldloop.appraisal",
     "simulate": "goldloop.simulation",

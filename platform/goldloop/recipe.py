@@ -32,7 +32,9 @@ from goldloop.errors import GoldloopError, RecipeError
 from goldloop.evaluation.gates import gates
 from goldloop.evaluation.gates.base import GateConfig
 from goldloop.labeling.config import LabelingConfig
+from goldloop.monitoring.config import DriftConfig
 from goldloop.plugins import PluginConfig, Plugins
+from goldloop.rounds.config import WatchConfig
 from goldloop.serving.config import ServingConfig
 from goldloop.tasks import tasks
 from goldloop.tasks.base import TaskConfig
@@ -86,6 +88,8 @@ class Recipe(BaseModel):
     tuning: TuningConfig | None = None
     gates: tuple[GateField, ...] = ()
     serving: ServingConfig = ServingConfig()
+    drift: DriftConfig = DriftConfig()
+    watch: WatchConfig = WatchConfig()
 
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, in hex; the same for any way of writing the same recipe."""

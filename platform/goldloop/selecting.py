@@ -139,15 +139,15 @@ def _points(recipe: Recipe, workspace: Workspace, items: Sequence[Item], progres
 
     @cache
     def made() -> NDArray[Any]:
-        return _embedded(recipe, workspace, items, progress)
+        return embedded(recipe, workspace, items, progress)[0]
 
     return lambda asked: made()[[places[item.key] for item in asked]]
 
 
-def _embedded(
+def embedded(
     recipe: Recipe, workspace: Workspace, items: Sequence[Item], progress: Progress
-) -> NDArray[Any]:
-    """Items as the recipe's checkpoint sees them; without one that has learned, by plain features."""
+) -> tuple[NDArray[Any], str]:
+    """Items as the recipe's checkpoint sees them, else by plain features; and which of the two."""
     from goldloop.quality.embeddings import embed, plain_points
 
     task = tasks.create(recipe.task)
@@ -165,10 +165,12 @@ def _embedded(
             return [row(items[place]) for place in places]
 
         try:
-            return embed(task, training.checkpoint, settings, keys, read, workspace.cache, progress)
+            points = embed(task, training.checkpoint, settings, keys, read, workspace.cache, progress)
         except GoldloopError as error:
-            progress.say(f"push: items are told apart by plain features: {error}")
-    return plain_points(task, [wiring.content(workspace, item) for item in items])
+            progress.say(f"{recipe.name}: items are told apart by plain features: {error}")
+        else:
+            return points, "the checkpoint"
+    return plain_points(task, [wiring.content(workspace, item) for item in items]), "plain features"
 
 
 def _asks(recipe: Recipe, kinds: set[str]) -> bool:

@@ -17,6 +17,7 @@ from goldloop.cli import (
     server,
     start,
     storage,
+    watch,
 )
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ for module in (
     start,
     server,
     loop,
+    watch,
     search,
     data,
     storage,

@@ -1,9 +1,8 @@
-"""The stages of the loop, and all of them: `plan pull push collect watch commit train predict run`."""
+"""The stages of the loop, and all of them: `plan pull push collect commit train predict run`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ _SHOWN = 20
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (plan, pull, push, collect, watch, commit, train, predict, run):
+    for command in (plan, pull, push, collect, commit, train, predict, run):
         app.command()(command)
 
 
@@ -93,29 +92,6 @@ def collect(
 
     books = collect(_load(recipe, overrides), progress=progress(), full=full)
     _show(as_json, asdict(books), {"annotations": books.annotations, "tasks": books.balance})
-
-
-def watch(
-    recipe: Path = RECIPE,
-    overrides: list[str] = OVERRIDES,
-    host: str = typer.Option("127.0.0.1", "--host", help="Where to listen; Label Studio must reach it."),
-    port: int = typer.Option(0, "--port", help="0 takes a free one."),
-    every: float = typer.Option(60.0, "--every", help="Seconds after which to collect without an event."),
-    as_json: bool = AS_JSON,
-) -> None:
-    """Collect as soon as annotators have done something, until interrupted."""
-    from goldloop.watching import watch
-
-    shown = progress()
-    with suppress(KeyboardInterrupt):
-        watch(
-            _load(recipe, overrides),
-            progress=shown,
-            host=host,
-            port=port,
-            every=every,
-            collected=lambda books: show_json(asdict(books)) if as_json else None,
-        )
 
 
 def commit(

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 from goldloop.dataset import history
 from goldloop.dataset.certificate import DESCRIPTION
 from goldloop.dataset.certificate import figures as certified
-from goldloop.dataset.manifest import FORMAT
+from goldloop.dataset.ledger import Ledger
+from goldloop.dataset.manifest import FORMAT, Manifest
 from goldloop.dataset.past import NAME_LENGTH
 from goldloop.dataset.reading import content_of, open_split, sample_of
 from goldloop.dataset.tags import resolve
@@ -96,6 +97,10 @@ class Version:
         content = certified(self.folder)
         names = ("agreement", "annotators", "provenance", "shown_models", "reviewed")
         return {name: content[name] for name in names if name in content}
+
+    def ledger(self) -> Ledger:
+        """What became of every item that it considered."""
+        return Ledger([self.folder / part.path for part in Manifest.load(self.folder).ledger])
 
     def dataset(self, split: str) -> datasets.Dataset:
         """The rows of a split by key, images as the bytes of their files; empty if it has none."""

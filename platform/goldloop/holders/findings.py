@@ -1,4 +1,4 @@
-"""What was found out about labels: searches for doubtful ones, quality pages, and embeddings.
+"""What was found out about labels and items: doubtful ones, quality, drift; and embeddings.
 
 All of it can be made again from a version, and is, once it is asked for.
 """
@@ -15,7 +15,7 @@ from typing_extensions import override
 from goldloop.holders.base import Holder, Place, counted
 from goldloop.progress import Progress
 
-_FOLDERS = ("*/suspects-*", "*/quality-*")
+_FOLDERS = ("*/suspects-*", "*/quality-*", "*/drift-*")
 
 
 class Findings(Holder):
@@ -25,7 +25,7 @@ class Findings(Holder):
 
     @override
     def find(self, key: str) -> list[Place]:
-        return [self.place(folder, "what was found out about its label") for folder in self._folders(key)]
+        return [self.place(folder, "what was found out about it") for folder in self._folders(key)]
 
     @override
     def erase(self, key: str, progress: Progress) -> list[Place]:

@@ -1,0 +1,1 @@
+"""Rounds of the loop: when one is to begin."""
