@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
     {"relabeling", "assessment", "attribution", "drifting"},
     {"suspicion", "appraisal", "champion_view"},
     {"loop"},
-    {"acts", "committing", "champions", "judging", "selecting", "suggesting"},
+    {"acts", "committing", "production", "champions", "judging", "selecting", "suggesting"},
     {"wiring", "results"},
     {"recipe"},
     {"serving", "registry", "proxy"},

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goldloop import __version__, durable, wiring
+from goldloop import __version__, durable, production, wiring
 from goldloop.catalog.content import items_of
 from goldloop.champion_view import answers_of, in_words, points_of
 from goldloop.monitoring.drawn import drawn, held_out
@@ -150,7 +150,7 @@ class _Look:
             self.recent = [
                 item
                 for item in items_of(connection, recipe.name)
-                if item.key not in self.splits and (not only or item.source == wiring.PRODUCTION)
+                if item.key not in self.splits and (not only or item.source == production.NAME)
             ]
 
     @cached_property

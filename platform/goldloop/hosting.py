@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from goldloop import durable, wiring
+from goldloop import durable, production, wiring
 from goldloop.acts import recorded
 from goldloop.champions import Champions, Folder, Source
 from goldloop.errors import GoldloopError, LabelStudioUnreachable, ServingError
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MEGAPIXELS = 64
 _TEXT_MEGABYTES = 2
+
+_HOW = {"pull": ("--requests",)}
+"""How the server does some of its jobs: its model's recipe may have other sources than the present one."""
 
 Ready = Callable[[str, str], None]
 """Told the models and the URL once requests are accepted."""
@@ -78,6 +81,7 @@ def serve(
     from goldloop.serving.label_studio_backend import Backend
     from goldloop.serving.listen import listen
     from goldloop.serving.metrics import Metrics
+    from goldloop.serving.samples import Samples
 
     workspace = workspace or Workspace.open()
     chosen = (names,) if isinstance(names, str) else tuple(names) if names is not None else None
@@ -99,7 +103,8 @@ def serve(
     errands = _Errands(workspace, champions)
     jobs = None if models_from else Jobs(workspace.root / "serving" / "jobs", errands, metrics)
     backend = Backend(_reader(workspace, config), jobs.hint if jobs else None, metrics)
-    app = create_app(models, config, keys, metrics, backend)
+    samples = Samples(production.folder_of(workspace), jobs.hint, metrics) if jobs else None
+    app = create_app(models, config, keys, metrics, backend, samples)
 
     def listening(url: str) -> None:
         ready(", ".join(served.ref for served in models.served.values()), url)
@@ -121,6 +126,8 @@ def serve(
             patience=config.timeout_seconds,
         )
     finally:
+        if samples:
+            samples.close()
         errands.stop()
         if jobs:
             jobs.close()
@@ -157,7 +164,7 @@ def access(
 
 
 class _Errands:
-    """Does what webhooks lead to, in a process of its own: nothing of it slows an answer down."""
+    """Does what webhooks and requests lead to, in a process of its own: nothing slows an answer down."""
 
     def __init__(self, workspace: Workspace, champions: Source) -> None:
         self._workspace = workspace
@@ -182,7 +189,7 @@ class _Errands:
         file.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(file, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode())
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "goldloop", job.kind, str(file), "--json"],
+            [sys.executable, "-m", "goldloop", job.kind, str(file), *_HOW.get(job.kind, ()), "--json"],
             env={**os.environ, "GOLDLOOP_HOME": str(self._workspace.root)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

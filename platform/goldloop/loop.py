@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from goldloop import committing, judging, selecting, suggesting, wiring
+from goldloop import committing, judging, production, selecting, suggesting, wiring
 from goldloop.acts import recorded
 from goldloop.catalog import forgotten, server_side
 from goldloop.catalog.content import items_of, stream_items
@@ -79,6 +79,7 @@ def pull(
     progress: Progress = SILENT,
     *,
     full: bool = False,
+    requests: bool = False,
 ) -> Balance:
     """Sources -> catalog: every address gets an outcome, every content is kept once.
 
@@ -90,6 +91,7 @@ def pull(
         workspace: where.
         progress: where to tell how far it is.
         full: read everything again, and ask sources that tell only what is new for all that they have.
+        requests: take in only what the prediction server kept of requests; the sources are not asked.
 
     Raises:
         SourceError: a source cannot be read at all, or has nothing in it.
@@ -97,18 +99,23 @@ def pull(
     workspace = workspace or Workspace.open()
     with workspace.lock(recipe.name):
         progress.say("pull: looking at the sources")
-        sources = wiring.sources(recipe)
         with workspace.engine.connect() as connection:
-            looked = intake.look(connection, recipe.name, sources, full=full)
+            if requests:
+                looked = production.look(connection, recipe, workspace, full=full)
+            else:
+                sources = production.sources(recipe, workspace)
+                looked = intake.look(connection, recipe.name, sources, full=full)
             if intake.is_unchanged(connection, recipe.name, looked):
                 progress.say("pull: the sources have not changed")
                 return balance(connection, recipe.name, "pull")
             erased = forgotten.keys(connection)
-        inputs = digest_of([[source.name, source.reading] for source in sources])
+        inputs = digest_of([[source.name, source.reading] for source in looked.sources])
         folder = wiring.cleaning_folder(workspace, recipe.name)
         show = Examples(folder / "examples").keep
         taker = wiring.intake(recipe, workspace.media.put, erased, show)
         books = intake.pull(workspace.engine, recipe.name, looked, taker, inputs, progress)
+        with workspace.engine.connect() as connection:
+            production.drop_forgotten(connection, recipe.name, workspace)
         if recipe.cleaning != CleaningConfig():
             with workspace.engine.connect() as connection:
                 page = cleaning_report.write(connection, recipe.name, folder)

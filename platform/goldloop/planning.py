@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from goldloop import wiring
+from goldloop import production, wiring
 from goldloop.catalog import forgotten, prospect
 from goldloop.catalog.arrivals import Arrivals
 from goldloop.connectors import _intake as intake
@@ -115,7 +115,7 @@ def plan(
     """
     workspace = workspace or Workspace.open()
     progress.say("plan: looking at the sources")
-    sources = wiring.sources(recipe)
+    sources = production.sources(recipe, workspace)
     names = [source.name for source in sources]
     with prospect.beside(workspace.engine) as connection:
         looked = intake.look(connection, recipe.name, sources, full=full)

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from goldloop.training.events import Event
     from goldloop.training.run import Run
 
-PRODUCTION = "production"
-"""The source of items that were requests to the server."""
 _SILENT = Silent()
 
 

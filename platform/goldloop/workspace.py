@@ -9,6 +9,8 @@
   label-studio/     the embedded Label Studio's own data, secrets (0600), log
   mlflow.db, mlflow/  runs and registered models, unless MLFLOW_TRACKING_URI names a server
   exports/          which versions were exported to where
+  production/NAME/  what the server kept of requests, to become items
+  watch/            signs of life of rounds
   audit/            who did what, in lines that are chained
   locks/            one file per recipe; held by the operating system, so a killed process frees it
 """

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from goldloop import hosting, loop, wiring
+from goldloop.catalog.content import items_of
 from goldloop.deploying import deploy
 from goldloop.errors import ModelError, ServingError
 from goldloop.recipe import parse
@@ -57,6 +58,7 @@ def workspace(tmp_path_factory) -> Workspace:
                 "task": {"kind": "text-classification", "classes": ["bill", "parcel"]},
                 "dataset": {"split": {"train": 0.5, "validation": 0.25, "test": 0.25}},
                 "training": {"checkpoint": {"from-config": TINY}, "epochs": 1, "seed": seed},
+                "serving": {"sample": {"per_day": 5}},
             }
         )
         if not seed:
@@ -183,3 +185,18 @@ def test_a_folder_without_models_is_told(tmp_path: Path, workspace):
 def test_the_recipe_behind_a_job_is_that_of_the_model(workspace):
     entry = wiring.registry(workspace).find("mail/1")
     assert wiring.model_facts(workspace, entry)["recipe"]["name"] == "mail"
+
+
+def test_a_request_that_may_be_kept_becomes_an_item(workspace):
+    url = _started(workspace, names="mail")
+    for text, headers in (("may I ask?", {"X-Goldloop-Keep": "yes"}), ("not for you", {})):
+        answer = httpx.post(f"{url}/predict", json={"text": text}, headers=headers, trust_env=False)
+        assert answer.status_code == 200
+    kept: list[str | None] = []
+    for _ in range(600):
+        with workspace.engine.connect() as connection:
+            kept = [item.text for item in items_of(connection, "mail") if item.source == "production"]
+        if kept:
+            break
+        time.sleep(0.1)
+    assert kept == ["may I ask?"]

@@ -43,14 +43,20 @@ def plan(
 
 
 def pull(
-    recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, full: bool = FULL, as_json: bool = AS_JSON
+    recipe: Path = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    full: bool = FULL,
+    requests: bool = typer.Option(
+        False, "--requests", help="Only what the server kept of requests; no source is asked."
+    ),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Sources -> catalog; what has not changed is not read again."""
     from goldloop.loop import pull
     from goldloop.state import left_out, quarantined
 
     loaded = _load(recipe, overrides)
-    books = pull(loaded, progress=progress(), full=full)
+    books = pull(loaded, progress=progress(), full=full, requests=requests)
     dropped, scrubbed = left_out(loaded.name)
     if as_json:
         bad = quarantined(loaded.name)

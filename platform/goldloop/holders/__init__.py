@@ -13,6 +13,7 @@ from goldloop.holders.media import Media
 from goldloop.holders.prepared import Prepared
 from goldloop.holders.remembered import Remembered
 from goldloop.holders.reports import Reports
+from goldloop.holders.requests import Requests
 from goldloop.holders.traces import Traces
 from goldloop.holders.versions import ArrowFiles, Versions
 from goldloop.workspace import Workspace
@@ -30,6 +31,7 @@ _IN_ORDER: tuple[type[Holder], ...] = (
     LeftOut,
     Traces,
     Remembered,
+    Requests,
     Media,
     Catalog,
 )

@@ -31,12 +31,18 @@ from goldloop.serving.keys import ApiKeys
 from goldloop.serving.label_studio_backend import Backend, add_backend, is_label_studio
 from goldloop.serving.metrics import Metrics
 from goldloop.serving.refusals import Refused, body_of, headers_of, status_of
+from goldloop.serving.samples import AGREES, HEADER, Samples
 
 _LOG = logging.getLogger(__name__)
 
 
 def create_app(
-    models: Models, config: ServingConfig, keys: ApiKeys, metrics: Metrics, backend: Backend
+    models: Models,
+    config: ServingConfig,
+    keys: ApiKeys,
+    metrics: Metrics,
+    backend: Backend,
+    samples: Samples | None = None,
 ) -> FastAPI:
     """The server of some models.
 
@@ -46,6 +52,7 @@ def create_app(
         keys: who may ask.
         metrics: what is counted.
         backend: how Label Studio's tasks are read, and what its webhooks lead to.
+        samples: keeps requests that may be kept; None keeps none.
     """
 
     @asynccontextmanager
@@ -78,7 +85,7 @@ def create_app(
         return await refuse(request, told)
 
     _add_facts(app, models, metrics)
-    _add_predictions(app, models, metrics, backend)
+    _add_predictions(app, models, metrics, backend, samples)
     add_backend(app, models, metrics, backend)
     return app
 
@@ -112,7 +119,9 @@ def _add_facts(app: FastAPI, models: Models, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_predictions(app: FastAPI, models: Models, metrics: Metrics, backend: Backend) -> None:
+def _add_predictions(
+    app: FastAPI, models: Models, metrics: Metrics, backend: Backend, samples: Samples | None
+) -> None:
     async def answered(request: Request, name: str | None) -> Response:
         served = models.find(name)
         contents = await contents_of(request, served.predictor.task.modality, served.config.max_request_items)
@@ -120,6 +129,8 @@ def _add_predictions(app: FastAPI, models: Models, metrics: Metrics, backend: Ba
         for result in results:
             outcome = "refused" if isinstance(result, GoldloopError) else "answered"
             metrics.items.labels(served.name, outcome).inc()
+        if samples is not None:
+            samples.offer(request.headers, served, contents, results)
         text = answers(served, contents, results).model_dump_json()
         return Response(text, media_type="application/json")
 
@@ -167,4 +178,11 @@ def _request_body(models: Models) -> dict[str, Any]:
         texts = {"type": "array", "items": {"type": "string"}}
         properties = {"text": {"type": "string"}, "texts": texts}
         content["application/json"] = {"schema": {"type": "object", "properties": properties}}
-    return {"requestBody": {"required": True, "content": content}}
+    keep = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": f"`{AGREES}`: what is asked about may be kept, to be labelled and learned from.",
+    }
+    return {"requestBody": {"required": True, "content": content}, "parameters": [keep]}

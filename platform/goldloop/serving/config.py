@@ -5,6 +5,17 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class Sampling(BaseModel):
+    """How many requests become items."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    per_day: int = Field(ge=1)
+    """Images or texts that are kept of a day (UTC), at most."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Of those that may be kept, by chance: with less than all of them a day's quota lasts for longer."""
+
+
 class ServingConfig(BaseModel):
     """How a promoted model is used, and how requests to it are answered."""
 
@@ -31,5 +42,8 @@ class ServingConfig(BaseModel):
     """For so long after SIGTERM requests are still taken while `/ready` says no: what a balancer needs."""
     refresh_seconds: float = Field(default=5.0, gt=0)
     """How often the registry is asked whether another model is champion."""
+    sample: Sampling | None = None
+    """Keep some of what is asked about as new items, where the request says `X-Goldloop-Keep: yes`; by
+    default nothing is kept."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of a network; by default as many as this process may use cores."""

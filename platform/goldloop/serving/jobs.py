@@ -1,4 +1,4 @@
-"""Work that webhooks lead to: written down before the webhook is answered, and done once it can be.
+"""Work that webhooks and kept requests lead to: written down first, and done once it can be.
 
 A job is a file, `KIND-NAME.json`; it is gone once the work is done. However many hints come, there is one job
 of a kind for a recipe; one that comes while it is being done has it done once more. A server that is killed
@@ -25,7 +25,7 @@ _PAUSES = (1.0, 5.0, 15.0, 60.0)
 
 @dataclass(frozen=True)
 class Job:
-    """Work to do: `collect` or `run`, for the recipe of a name; `mark` differs with each hint."""
+    """Work to do: `collect`, `run` or `pull`, for the recipe of a name; `mark` differs with each hint."""
 
     kind: str
     name: str

@@ -35,7 +35,7 @@ _ANSWERS = "ANNOTATION"
 _MOST_READERS = 8
 
 Hint = Callable[[str, str], None]
-"""Write down work of a kind, `collect` or `run`, for the recipe of a name; returns once it cannot be lost."""
+"""Write down work (`collect`, `run`, `pull`) for the recipe of a name; returns once it cannot be lost."""
 
 
 class Backend:

@@ -49,6 +49,12 @@ class Metrics:
         self.swaps = Counter(
             "goldloop_swaps", "Changes of the model behind a name.", ["name", "outcome"], registry=here
         )
+        self.samples = Counter(
+            "goldloop_samples",
+            "Images or texts that might be kept as items, by what came of them.",
+            ["name", "outcome"],
+            registry=here,
+        )
         self.hints = Counter(
             "goldloop_webhooks", "Webhooks of Label Studio.", ["name", "action"], registry=here
         )

@@ -20,6 +20,7 @@ from goldloop.serving.keys import ApiKeys
 from goldloop.serving.label_studio_backend import Backend, Hint
 from goldloop.serving.label_studio_media import TaskReader
 from goldloop.serving.metrics import Metrics
+from goldloop.serving.samples import Samples
 from goldloop.tasks import tasks
 
 FACTS = {"name": "pets", "run": "abc", "version": "pets@123"}
@@ -47,6 +48,7 @@ def serving(
     hint: Hint | None = None,
     own: Callable[[str], bytes | None] = lambda key: None,
     access: Callable[[], Access | None] = lambda: None,
+    keep_in: Path | None = None,
     **settings: object,
 ) -> Iterator[TestClient]:
     """A client of a server that is ended afterwards; `client.models` are its models."""
@@ -63,11 +65,16 @@ def serving(
     models.refresh()
     reader = TaskReader(own, access, Limits(64, 2), config.max_request_megabytes * 1_000_000)
     backend = Backend(reader, hint, metrics)
-    app = create_app(models, config, keys or ApiKeys(Path("/nonexistent/keys.json")), metrics, backend)
+    samples = None if keep_in is None else Samples(keep_in, hint or (lambda kind, name: None), metrics)
+    no_keys = ApiKeys(Path("/nonexistent/keys.json"))
+    app = create_app(models, config, keys or no_keys, metrics, backend, samples)
     with TestClient(app) as client:
         client.models = models  # type: ignore[attr-defined]
         client.metrics = metrics  # type: ignore[attr-defined]
+        client.samples = samples  # type: ignore[attr-defined]
         yield client
+    if samples is not None:
+        samples.close()
     models.close()
 
 
