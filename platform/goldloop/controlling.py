@@ -179,10 +179,12 @@ def _end(
 ) -> Round:
     """Write down that a round has ended: in the audit log, then in mind."""
     figures = {"round": ended.number, "seconds": round(ended.seconds, 1), "attempts": ended.attempts}
-    deciding.write_down(recipe, workspace, str(ended.outcome), told, figures, **more)
-    progress.say(f"watch: {told}")
+    # An attempt that was killed here may have told it already.
+    if ended.attempts == 1 or not deciding.is_told(recipe, workspace, ended.number):
+        deciding.write_down(recipe, workspace, str(ended.outcome), told, figures, **more)
     rounds = (*memory.rounds, ended)
     replace(memory, rounds=rounds, open=None, told=()).keep(recipe, workspace)
+    progress.say(f"watch: {told}")
     return ended
 
 

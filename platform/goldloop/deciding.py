@@ -146,6 +146,11 @@ def decisions(recipe: Recipe, workspace: Workspace | None = None) -> list[Entry]
     return [entry for entry in entries if entry.command == COMMAND and entry.recipe == recipe.name]
 
 
+def is_told(recipe: Recipe, workspace: Workspace, number: int) -> bool:
+    """Whether the audit log says what came of a round."""
+    return any(entry.inputs.get("round") == number for entry in decisions(recipe, workspace))
+
+
 def _looked(recipe: Recipe, workspace: Workspace, progress: Progress) -> Seen | None:
     """A look for drift; None where nothing was committed yet that anything could have drifted from."""
     try:

@@ -432,6 +432,7 @@ def predict(recipe: Recipe, workspace: Workspace | None = None, progress: Progre
             if not answers_wanted.is_blind(recipe.labeling, item.key)
         }
         progress.say(f"predict: {source.model} on {len(unfinished)} open tasks")
+        shown = selecting.useful_first(recipe, workspace, session.place, shown, source.model, progress)
         written = session.preannotate(shown, source.shown(), source.model, progress)
         if len(shown) < len(unfinished):
             blind = [item for task_id, item in sorted(unfinished.items()) if task_id not in shown]

@@ -89,6 +89,38 @@ def next_up(
     return [item.key for item in chosen(recipe, workspace, lacking, taken, room, progress)], None
 
 
+def useful_first(
+    recipe: Recipe,
+    workspace: Workspace,
+    place: Place,
+    open_tasks: Mapping[int, Item],
+    model: str,
+    progress: Progress,
+) -> dict[int, Item]:
+    """Open tasks in the order in which they are to get a model's suggestions: those worth most come first.
+
+    Args:
+        recipe: how it selects; without a strategy they stay in the order of their ids.
+        workspace: where.
+        place: recipe and server.
+        open_tasks: task id -> item.
+        model: those that have its suggestion already are left where they are, and not looked at.
+        progress: where to tell how far it is.
+    """
+    in_order = dict(sorted(open_tasks.items()))
+    if recipe.labeling.select.strategy.kind == "random":
+        return in_order
+    with workspace.engine.connect() as connection:
+        have = server_side.predicted(connection, place, model)
+        live = server_side.tasks_of(connection, place)
+        items = list(items_of(connection, recipe.name))
+    numbers = {item.key: task for task, item in in_order.items() if task not in have}
+    lacking = [item for item in in_order.values() if item.key in numbers]
+    taken = [item for item in items if item.key in live and item.key not in numbers]
+    first = chosen(recipe, workspace, lacking, taken, None, progress)
+    return {numbers[item.key]: item for item in first} | in_order
+
+
 def enough(
     recipe: Recipe, workspace: Workspace, answers: Mapping[int, int], live: Mapping[str, int]
 ) -> str | None:

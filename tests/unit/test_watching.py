@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,17 @@ def test_a_round_that_is_cut_off_again_and_again_is_given_up(workspace, folder, 
     assert (done.decision.action, done.round.outcome) == ("give-up", "given-up")
     monkeypatch.undo()
     assert watch_once(recipe, workspace).round.outcome == "promoted"
+
+
+def test_what_came_of_a_round_is_told_once_wherever_it_is_killed(workspace, folder):
+    recipe = _recipe(folder)
+    ended = watch_once(recipe, workspace).round
+    memory = Memory.of(recipe, workspace)
+    # As it is if the kill comes between the audit log and the catalog.
+    replace(memory, rounds=(), open=replace(ended, ended=None, outcome=None)).keep(recipe, workspace)
+    again = watch_once(recipe, workspace).round
+    assert (again.outcome, again.attempts) == ("promoted", 2)
+    assert _said(recipe, workspace) == ["begin", "promoted", "go-on"]
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(workspace, folder):

@@ -44,7 +44,7 @@ def preannotate(
         place: recipe and server.
         client: the server.
         project: ours.
-        tasks: task id -> item.
+        tasks: task id -> item, in the order in which they get their suggestions.
         suggest: the model.
         model: its version, as annotators see it.
         progress: where to tell how far it is.
@@ -56,7 +56,7 @@ def preannotate(
         done = server_side.predicted(connection, place, model)
     if tasks.keys() - done:
         done = client.predictions_of(project, model) & tasks.keys()
-    missing = sorted(tasks.keys() - done)
+    missing = [task_id for task_id in tasks if task_id not in done]
     written: list[int] = []
     with progress.track("predict", len(missing)) as advance:
         for chunk in _chunks(missing):
