@@ -58,6 +58,15 @@ gates:
 
 serving:
   preannotate: true          # write the champion's predictions to tasks that are still open
+  # sample: {{per_day: 200}}   # keep requests that say `X-Goldloop-Keep: yes` as new items
+
+# When `goldloop watch {path}` goes round the loop by itself.
+watch:
+  new_items: 100
+  new_labels: 50
+  cool_down_minutes: 30
+  rounds_per_day: 8
+  # every_hours: 168         # also without a reason, once a week
 """
 
 

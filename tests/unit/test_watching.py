@@ -187,6 +187,14 @@ def test_drift_is_found_answered_by_one_round_and_no_other(workspace, folder):
     assert (done.decision.reasons, done.round.outcome) == (("drift",), "refused")
     # The champion is still the one that has not seen them, and everything has drifted as before.
     assert watch_once(refused, workspace).decision.action == "wait"
+    after = {shift.what: shift for shift in drift(recipe, workspace).shifts}
+    assert (after["labels"].state, after["labels"].recent) == ("none", 100)
+    chosen = parse(
+        {**recipe.model_dump(mode="json", by_alias=True), "labeling": {"select": {"strategy": "margin"}}}
+    )
+    after = {shift.what: shift for shift in drift(chosen, workspace).shifts}
+    assert (after["labels"].state, after["input"].state) == ("unknown", "drift")
+    assert "chosen by a strategy" in after["labels"].why
 
 
 def test_a_watcher_that_is_killed_goes_on_with_its_round(workspace, folder):
