@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from goldloop.controlling import Passed
     from goldloop.drifting import Drift
 
+_SHOWN = 6
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
@@ -142,4 +144,6 @@ def _show_drift(found: Drift) -> None:
             told if promised.holds else f"cannot be told ({promised.value:.3f})"
         )
         facts["as"] = promised.condition
+    if found.found and found.examples:
+        facts["least like before"] = ", ".join(key[:12] for key in found.examples[:_SHOWN])
     show_facts({**facts, "champion": found.champion or "-", "written to": found.folder})
