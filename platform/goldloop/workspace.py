@@ -24,7 +24,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -172,7 +172,11 @@ class Workspace:
             remedy="Wait until it has finished, or stop it",
         )
         try:
-            with lock.acquire(timeout=0), self._database_lock(recipe, busy):
+            # A database's lock is a connection's: who has it already must not ask for it by another.
+            with (
+                lock.acquire(timeout=0),
+                self._database_lock(recipe, busy) if lock.lock_counter == 1 else nullcontext(),
+            ):
                 yield
         except filelock.Timeout as error:
             raise busy from error

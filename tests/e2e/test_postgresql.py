@@ -10,13 +10,14 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
-from goldloop import loop
+from goldloop import loop, production
 from goldloop.catalog.content import item_states, items_of
 from goldloop.connectors import connectors
 from goldloop.errors import SourceError, WorkspaceBusy
 from goldloop.planning import plan
 from goldloop.recipe import parse
 from goldloop.settings import Settings
+from goldloop.watching import watch_once
 from goldloop.workspace import Workspace
 
 
@@ -133,3 +134,33 @@ def test_two_workspaces_with_one_catalog_do_not_work_on_one_recipe_at_once(tmp_p
             pass
         with other.lock("notes"):
             pass
+
+
+def test_rounds_are_decided_as_on_sqlite(tmp_path, database):
+    folder = tmp_path / "texts"
+    for number in range(60):
+        place = folder / ("a" if number % 2 else "b")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.txt").write_text(f"text {number * 7919 % 1000}")
+    recipe = parse(
+        {
+            "name": "watched",
+            "sources": [
+                {"kind": "files", "url": str(folder), "label": {"from": "folder", "use": "imported"}}
+            ],
+            "task": {"kind": "text-classification", "classes": ["a", "b"]},
+            "watch": {"pull_minutes": 0.0001, "cool_down_minutes": 0, "new_items": 5},
+        }
+    )
+    here = Workspace(tmp_path / "two", Settings())
+    with _workspace(tmp_path / "one", database) as there:
+        for outcome in ("committed", None):
+            found = [watch_once(recipe, workspace) for workspace in (here, there)]
+            assert found[0].decision.told == found[1].decision.told
+            assert [each.round and each.round.outcome for each in found] == [outcome] * 2
+            (folder / "a" / "new.txt").write_text("new")
+        for workspace in (here, there):
+            kept = production.folder_of(workspace) / "watched" / "2026-01-31"
+            kept.mkdir(parents=True)
+            (kept / "1.text").write_text("asked")
+            assert loop.pull(recipe, workspace, requests=True).outcomes == {"pulled": 62}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from goldloop.drifting import Drift
 
 _SHOWN = 6
+_SMALLEST = 0.0001
 
 
 def add_to(app: typer.Typer) -> None:
@@ -125,8 +126,8 @@ def _show_drift(found: Drift) -> None:
             {"drift": "DRIFT", "none": "none", "unknown": "not known"}[shift.state],
             f"{shift.reference} / {shift.recent}" if shift.reference else "",
             "" if shift.distance is None else f"{shift.distance:.3f} {MEASURES[shift.what]}",
-            "" if shift.chance is None else f"{shift.chance:.4f}",
-            "" if shift.adjusted is None else f"{shift.adjusted:.4f}",
+            _chance(shift.chance),
+            _chance(shift.adjusted),
             shift.why,
         )
         for shift in found.shifts
@@ -147,3 +148,9 @@ def _show_drift(found: Drift) -> None:
     if found.found and found.examples:
         facts["least like before"] = ", ".join(key[:12] for key in found.examples[:_SHOWN])
     show_facts({**facts, "champion": found.champion or "-", "written to": found.folder})
+
+
+def _chance(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if value >= _SMALLEST else f"< {_SMALLEST}"
