@@ -35,6 +35,8 @@ _HOMES = {
     "suspects": "goldloop.suspicion",
     "relabel": "goldloop.relabeling",
     "watch": "goldloop.watching",
+    "watch_once": "goldloop.watching",
+    "decisions": "goldloop.deciding",
     "drift": "goldloop.drifting",
     "quality_": "goldloop.assessment",
     "annotators": "goldloop.appraisal",

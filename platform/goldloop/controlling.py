@@ -67,8 +67,12 @@ def foresee(recipe: Recipe, workspace: Workspace, progress: Progress) -> Decisio
     """What a pass would decide by what was pulled and collected last; nothing is changed.
 
     A pass pulls and collects first, if it is time to.
+
+    Raises:
+        WorkspaceBusy: a pass goes on.
     """
-    facts, _ = deciding.facts_of(recipe, workspace, progress, Memory.of(recipe, workspace))
+    with workspace.lock(f"{recipe.name}.watch"):
+        facts, _ = deciding.facts_of(recipe, workspace, progress, Memory.of(recipe, workspace))
     return decide(facts, recipe.watch)
 
 
