@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from goldloop.dataset.digest import leaf_of, row_digest, row_end
 from goldloop.dataset.manifest import Manifest
-from goldloop.dataset.shards import ROW, batches_of
+from goldloop.dataset.shards import ROW, batches_of, target_columns
 from goldloop.dataset.targets import Judged, judge
 from goldloop.records import content_key
 from goldloop.tasks.base import Task
@@ -61,7 +61,7 @@ def read_back(
     folder: Path, task: Task[Any], manifest: Manifest, new: Container[str] | None = None
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """The rows of a version, of these files alone if they are given; and what cannot be read, and why."""
-    columns = list(task.to_row(task.examples()[0].target))
+    columns = target_columns(task)
     dead = frozenset(manifest.dead)
     rows: list[Row] = []
     faults: list[tuple[str, str]] = []

@@ -17,7 +17,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +77,11 @@ def features_of(task: Task[Any]) -> datasets.Features:
     )
 
 
+def target_columns(task: Task[Any]) -> list[str]:
+    """The columns that hold a row's target."""
+    return [column for column in task.features() if column != task.modality]
+
+
 @lru_cache(maxsize=8)
 def schema_of(task: Task[Any]) -> pyarrow.Schema:
     """The columns of a shard: those of the version, and the rows' numbers."""
@@ -113,11 +117,12 @@ def write_shards(
         VersionError: a content is not what its key says.
     """
     parts = []
-    for number, portion in enumerate(_portions(entries, media, SHARD_BYTES)):
+    sizes = {entry.item.key: _content_bytes(entry.item, media) for entry in entries}
+    for number, portion in enumerate(_portions(entries, sizes, SHARD_BYTES)):
         path = folder / f"{split}-new-{number:05}.parquet"
         with shard_writer(path, schema_of(task)) as writer:
             start = first
-            for group in _portions(portion, media, GROUP_BYTES, GROUP_ROWS):
+            for group in _portions(portion, sizes, GROUP_BYTES, GROUP_ROWS):
                 writer.write_table(_table(task, group, media, start))
                 start += len(group)
         parts.append(part_of(path, len(portion), first, start - 1))
@@ -206,31 +211,54 @@ def rows_numbered(
     folder: Path, parts: Iterable[Part], numbers: Iterable[int], columns: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Some columns of the rows that have these numbers; only the row groups that hold them are read."""
-    import pyarrow
-    from pyarrow import compute, parquet
+    from pyarrow import parquet
 
-    functions: Any = compute
     wanted = sorted(numbers)
     found: list[dict[str, Any]] = []
     for part in parts:
-        inside = [number for number in wanted if part.first <= number <= part.last]
-        if not inside:
-            continue
-        with parquet.ParquetFile(folder / part.path) as file:
-            groups = _groups_with(file.metadata, part, inside)
-            if groups:
-                table = file.read_row_groups(groups, columns=[*columns, ROW])
-                found += table.filter(
-                    functions.is_in(table[ROW], pyarrow.array(inside, pyarrow.int64()))
-                ).to_pylist()
+        inside = wanted[bisect_left(wanted, part.first) : bisect_right(wanted, part.last)]
+        if inside:
+            with parquet.ParquetFile(folder / part.path) as file:
+                read = _by_place if part.is_gapless else _by_number
+                found += read(file, part, inside, columns)
     return found
 
 
-def _groups_with(metadata: Any, part: Part, numbers: Sequence[int]) -> list[int]:
+def _by_place(file: Any, part: Part, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a shard that has every number, which tells where they lie."""
+    import numpy
+
+    metadata = file.metadata
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    starts = numpy.cumsum([0, *sizes])
+    places = numpy.asarray(numbers) - part.first
+    own = numpy.searchsorted(starts, places, side="right") - 1
+    groups, order = numpy.unique(own, return_inverse=True)
+    read_before = numpy.cumsum([0, *(sizes[group] for group in groups)])
+    table = file.read_row_groups(groups.tolist(), columns=list(columns))
+    rows: list[dict[str, Any]] = table.take(read_before[order] + places - starts[own]).to_pylist()
+    for row, number in zip(rows, numbers, strict=True):
+        row[ROW] = number
+    return rows
+
+
+def _by_number(file: Any, part: Part, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a shard that must be asked for their numbers."""
+    import pyarrow
+    from pyarrow import compute
+
+    functions: Any = compute
+    groups = _groups_with(file.metadata, numbers)
+    if not groups:
+        return []
+    table = file.read_row_groups(groups, columns=[*columns, ROW])
+    wanted = functions.is_in(table[ROW], pyarrow.array(numbers, pyarrow.int64()))
+    rows: list[dict[str, Any]] = table.filter(wanted).to_pylist()
+    return rows
+
+
+def _groups_with(metadata: Any, numbers: Sequence[int]) -> list[int]:
     """The row groups that may have a row with any of these numbers, which ascend."""
-    if part.is_gapless:
-        ends = list(accumulate(metadata.row_group(each).num_rows for each in range(metadata.num_row_groups)))
-        return sorted({bisect_right(ends, number - part.first) for number in numbers})
     column = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == ROW)
     found = []
     for group in range(metadata.num_row_groups):
@@ -252,13 +280,13 @@ def batches_of(path: Path, columns: Sequence[str] | None) -> Iterator[pyarrow.Re
 
 
 def _portions(
-    entries: Sequence[Entry], media: MediaStore, size: int, length: int | None = None
+    entries: Sequence[Entry], sizes: Mapping[str, int], size: int, length: int | None = None
 ) -> Iterator[list[Entry]]:
     """Entries in order, in portions of so many bytes of content and so many rows at most."""
     portion: list[Entry] = []
     taken = 0
     for entry in entries:
-        added = _content_bytes(entry.item, media)
+        added = sizes[entry.item.key]
         if portion and (taken + added > size or len(portion) == length):
             yield portion
             portion, taken = [], 0
@@ -271,8 +299,10 @@ def _portions(
 def _content_bytes(item: Item, media: MediaStore) -> int:
     if item.text is not None:
         return len(item.text.encode())
-    path = media.path(item)
-    return path.stat().st_size if path.exists() else len(media.read(item))
+    try:
+        return media.path(item).stat().st_size
+    except FileNotFoundError:
+        return len(media.read(item))
 
 
 def _table(task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int) -> pyarrow.Table:
