@@ -5,7 +5,8 @@
 
 Reading is quickest where the rows that follow each other lie beside each other, in few batches. So a split
 whose rows lie in several files is put in order once, as `save_to_disk` would have written it, if that is soon
-done; a larger one is read from where its rows lie, so that opening a version costs what it changed.
+done; a larger one is read from where its rows lie, so that opening a version costs what it changed. Images
+that lie outside of the version (see `by_address.py`) are fetched into such a file, each held against its key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import filled, media_beside
 from goldloop.dataset.manifest import Manifest, Part
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ MOST_KEPT = 8 * MOST_ORDERED
 _ORDERED = ".ordered.arrow"
 _AT_ONCE = 20_000
 """Rows of a batch: so many that there are few, and so few that one is soon made."""
+_FETCHED_AT_ONCE = 500
+"""Where images lie outside, of which nobody knows the size."""
 
 
 def shard_file(shard: Path, part: Part, features: datasets.Features, cache: Path) -> Path:
@@ -80,29 +84,35 @@ def put_in_order(
     manifest: Manifest,
     split: str,
     features: datasets.Features,
-    places: NDArray[Any],
+    places: Sequence[int] | NDArray[Any],
     cache: Path,
 ) -> Path:
-    """Write the rows of a split in order, as one Arrow file: whole, or not at all.
+    """Write the rows of a split in order, as one Arrow file, with all images in it: whole, or not at all.
 
     Args:
         folder: the version's.
         manifest: its files.
-        split: which; `is_soon_ordered`.
+        split: which.
         features: the columns.
         places: of the rows among those of all its shards, `(N,)`, in order.
         cache: the folder of such files.
+
+    Raises:
+        VersionError: an image that lies outside is missing or was changed.
     """
     import pyarrow
 
     schema = features.arrow_schema
     path = cache / ordered_name(manifest, split)
     with _made(path) as aside:
-        rows = pyarrow.concat_tables(_rows(folder, part, features, cache) for part in manifest.shards[split])
+        parts, media = manifest.shards[split], media_beside(folder)
+        soon = is_soon_ordered(folder, parts)
+        rows = pyarrow.concat_tables(_rows(folder, part, features, cache, soon) for part in parts)
+        at_once = _FETCHED_AT_ONCE if any(part.outside for part in parts) else _AT_ONCE
         with pyarrow.OSFile(str(aside), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
-            for start in range(0, len(places), _AT_ONCE):
-                chosen = rows.take(pyarrow.array(places[start : start + _AT_ONCE]))
-                writer.write_table(chosen.combine_chunks())
+            for start in range(0, len(places), at_once):
+                chosen = rows.take(pyarrow.array(places[start : start + at_once]))
+                writer.write_table(filled(chosen, media).cast(schema).combine_chunks())
     _let_go(cache, path)
     return path
 
@@ -121,13 +131,15 @@ def names_of(manifest: Manifest) -> set[str]:
     return shards | {ordered_name(manifest, split) for split in manifest.shards}
 
 
-def _rows(folder: Path, part: Part, features: datasets.Features, cache: Path) -> pyarrow.Table:
-    """The rows of a shard, mapped where an earlier version has had them read."""
+def _rows(folder: Path, part: Part, features: datasets.Features, cache: Path, soon: bool) -> pyarrow.Table:
+    """The rows of a shard: mapped where an earlier version has had them read, or where they are many."""
     from datasets.table import MemoryMappedTable
     from pyarrow import parquet
 
     made = cache / f"{part.sha256}.arrow"
     schema = features.arrow_schema
+    if not soon:
+        shard_file(folder / part.path, part, features, cache)
     if made.exists():
         return MemoryMappedTable.from_file(str(made)).table.cast(schema)
     return parquet.read_table(folder / part.path, columns=list(features)).cast(schema)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import addressed
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.placement import Place
 from goldloop.dataset.splits import SPLITS
@@ -98,7 +99,14 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def write_shards(
-    folder: Path, task: Task[Any], split: str, entries: Sequence[Entry], media: MediaStore, first: int
+    folder: Path,
+    task: Task[Any],
+    split: str,
+    entries: Sequence[Entry],
+    media: MediaStore,
+    first: int,
+    *,
+    by_address: bool = False,
 ) -> list[Part]:
     """Write the rows of one split as `folder/<split>-new-00000.parquet` ...; content streams through memory.
 
@@ -111,21 +119,28 @@ def write_shards(
         entries: in order.
         media: where images lie.
         first: the number of the first row.
+        by_address: leave images outside whose address gives just their bytes.
 
     Raises:
         WorkspaceError: an image is missing from the workspace.
         VersionError: a content is not what its key says.
     """
     parts = []
-    sizes = {entry.item.key: _content_bytes(entry.item, media) for entry in entries}
+    images = [entry.item for entry in entries if entry.item.text is None] if by_address else []
+    outside = addressed(images)
+    sizes = {
+        entry.item.key: 0 if entry.item.key in outside else _content_bytes(entry.item, media)
+        for entry in entries
+    }
     for number, portion in enumerate(_portions(entries, sizes, SHARD_BYTES)):
         path = folder / f"{split}-new-{number:05}.parquet"
         with shard_writer(path, schema_of(task)) as writer:
             start = first
             for group in _portions(portion, sizes, GROUP_BYTES, GROUP_ROWS):
-                writer.write_table(_table(task, group, media, start))
+                writer.write_table(_table(task, group, media, start, outside))
                 start += len(group)
-        parts.append(part_of(path, len(portion), first, start - 1))
+        count = sum(entry.item.key in outside for entry in portion)
+        parts.append(part_of(path, len(portion), first, start - 1, count))
         first = start
     return parts
 
@@ -145,11 +160,11 @@ def shard_writer(path: Path, schema: pyarrow.Schema) -> Any:
     )
 
 
-def part_of(path: Path, rows: int, first: int = 0, last: int = -1) -> Part:
+def part_of(path: Path, rows: int, first: int = 0, last: int = -1, outside: int = 0) -> Part:
     """What a file is that has been written, under its name in its folder."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Part(f"{path.parent.name}/{path.name}", digest, path.stat().st_size, rows, first, last)
+    return Part(f"{path.parent.name}/{path.name}", digest, path.stat().st_size, rows, first, last, outside)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -305,16 +320,19 @@ def _content_bytes(item: Item, media: MediaStore) -> int:
         return len(media.read(item))
 
 
-def _table(task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int) -> pyarrow.Table:
+def _table(
+    task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int, outside: Container[str]
+) -> pyarrow.Table:
     import pyarrow
 
-    rows = [{**_row(task, entry, media), ROW: first + place} for place, entry in enumerate(entries)]
+    rows = [{**_row(task, entry, media, outside), ROW: first + place} for place, entry in enumerate(entries)]
     return pyarrow.Table.from_pylist(rows, schema=schema_of(task))
 
 
-def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
+def _row(task: Task[Any], entry: Entry, media: MediaStore, outside: Container[str]) -> Mapping[str, Any]:
     item, label = entry.item, entry.label
-    content = {"text": item.text} if item.text is not None else {"image": _image(item, media)}
+    image = {"bytes": None, "path": item.uri} if item.key in outside else None
+    content = {"text": item.text} if item.text is not None else {"image": image or _image(item, media)}
     return {
         "key": item.key,
         **content,
