@@ -233,7 +233,7 @@ def rows_numbered(
     for part in parts:
         inside = wanted[bisect_left(wanted, part.first) : bisect_right(wanted, part.last)]
         if inside:
-            with parquet.ParquetFile(folder / part.path) as file:
+            with parquet.ParquetFile(folder / part.path, memory_map=True) as file:
                 read = _by_place if part.is_gapless else _by_number
                 found += read(file, part, inside, columns)
     return found
