@@ -1,6 +1,6 @@
 """How many wrong labels does `goldloop suspects` find, and what is it worth to have them looked at again?
 
-    .venv/bin/python benchmarks/suspects/run.py [--seeds 3] [--threads 2]
+    .venv/bin/python benchmarks/suspects/run.py [--seeds 3] [--threads 2] [--scratch FOLDER]
 
 banking77 with 5% of its training labels moved to another class, drawn by lot. Its first tenth by suspicion is
 given to a reviewer who knows the truth. Each seed's figures are appended to a file of JSON lines at once;
@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from importlib.util import find_spec
@@ -65,8 +66,10 @@ def main() -> None:
     lines = [json.loads(line) for line in known]
     missing = [seed for seed in range(arguments.seeds) if seed not in {line["seed"] for line in lines}]
     if missing:
-        with tempfile.TemporaryDirectory(prefix="goldloop-suspects-") as folder:
-            bench = Bench(Path(folder), arguments.data / "banking77")
+        with ExitStack() as stack:
+            folder = arguments.scratch or Path(stack.enter_context(_temporary()))
+            folder.mkdir(parents=True, exist_ok=True)
+            bench = Bench(folder, arguments.data / "banking77")
             for seed in missing:
                 line = bench.figures(seed)
                 lines.append(line)
@@ -78,6 +81,10 @@ def main() -> None:
     print(text)
 
 
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="goldloop-suspects-")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -86,6 +93,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--date", help="go on with the results of this day")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument(
+        "--scratch", type=Path, help="a folder that is kept, so that a seed that was cut off goes on"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results")
     return parser.parse_args()
 

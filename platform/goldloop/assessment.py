@@ -16,7 +16,7 @@ from goldloop.catalog.content import items_of
 from goldloop.errors import GoldloopError, TrainingError, VersionError
 from goldloop.progress import Progress, Silent
 from goldloop.quality.circumstances import circumstances
-from goldloop.quality.conflicts import conflicts, same_pictures, same_texts
+from goldloop.quality.conflicts import conflicts, find_conflicts
 from goldloop.quality.embeddings import embed, plain_points
 from goldloop.quality.findings import Finding, Findings, by_urgency
 from goldloop.quality.imbalance import imbalance
@@ -105,12 +105,11 @@ class _Look:
             return nothing_known("suspects", "Doubtful labels could not be looked for", error)
 
     def conflicts(self) -> Finding:
-        """Near-duplicates with different labels: texts alike but for signs, pictures alike when small."""
-        if self.rows.task.modality == "text":
-            clusters = same_texts(dict(zip(self.rows.keys, self.rows.contents(), strict=True)))
-        else:
-            clusters = same_pictures(self.rows.keys, plain_points(self.rows.task, self.rows.contents()))
-        return conflicts(self.rows.task, self.rows.targets, clusters)
+        """Near-duplicates with different labels, by the version's own rule; and what is all but equal."""
+        task, targets = self.rows.task, self.rows.targets
+        near, same = self.rows.near_duplicates(self.workspace.cache)
+        looked = len({tuple(sorted(group)) for group in (*near, *same)})
+        return conflicts(task, targets, find_conflicts(task, targets, near, same), looked)
 
     def outliers(self) -> Finding:
         points, seen_by = self.points()

@@ -10,12 +10,13 @@ import hashlib
 import io
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from goldloop import durable
 from goldloop.errors import WorkspaceError
-from goldloop.records import Item
+from goldloop.records import Item, content_key
 
 EXTENSIONS = {
     "image/jpeg": ".jpg",
@@ -117,6 +118,15 @@ class MediaStore:
                 found=error.strerror,
                 remedy=f"Run `goldloop pull` with `--full`; it came from {item.uri}",
             ) from error
+
+    def find(self, key: str) -> bytes | None:
+        """The original bytes of an image by its key; None where they are not here, or not what they were."""
+        for extension in EXTENSIONS.values():
+            with suppress(OSError):
+                content = (self.root / key[:2] / f"{key}{extension}").read_bytes()
+                if content_key(content) == key:
+                    return content
+        return None
 
     def _file(self, item: Item, extension: str) -> Path:
         return self.root / item.key[:2] / f"{item.key}{extension}"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from goldloop import __version__, durable, wiring
 from goldloop.errors import TrainingError, VersionError
 from goldloop.progress import Progress, Silent
+from goldloop.quality.conflicts import find_conflicts
 from goldloop.quality.folds import FEWEST, folds_of
 from goldloop.quality.suspects import (
     Labelled,
@@ -33,6 +34,7 @@ from goldloop.quality.suspects import (
     by_probabilities,
     by_probability,
     rank,
+    with_conflicts,
 )
 from goldloop.recipe import Recipe, digest_of
 from goldloop.tasks import tasks
@@ -152,6 +154,24 @@ class Rows:
         """Of each row."""
         return list(self.data["group"][:])
 
+    def near_duplicates(self, cache: Path) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
+        """Groups of rows that are alike by the version's own rule, and of those that are all but equal.
+
+        Args:
+            cache: where contents that were looked at before are remembered.
+        """
+        from goldloop.dataset.leaks import version_cliques
+        from goldloop.quality.conflicts import same_pictures, same_texts
+        from goldloop.quality.embeddings import plain_points
+
+        rule: Any = self.version.duplicates
+        near = version_cliques(self.version.folder, self.task.modality, rule, cache) or ()
+        if self.task.modality == "text":
+            same = same_texts(dict(zip(self.keys, self.contents(), strict=True)))
+        else:
+            same = same_pictures(self.keys, plain_points(self.task, self.contents()))
+        return list(near), list(same)
+
     def read(self, places: Sequence[int]) -> list[Mapping[str, Any]]:
         """Some rows."""
         return list(self.data.select(places))
@@ -206,7 +226,7 @@ class Search:
                 remedy="Leave `--way` out, or say `--way training`",
             )
         fields = training.model_dump(mode="json", by_alias=True)
-        made_of = [*wiring.data_of(version), self.way, fields, folds, seed, __version__]
+        made_of = [*wiring.data_of(version), self.way, fields, folds, seed, version.duplicates, __version__]
         self.folder = workspace.runs / version.name / f"suspects-{digest_of(made_of)[:12]}"
 
     def _usual_way(self) -> Literal["embeddings", "training"]:
@@ -227,6 +247,9 @@ class Search:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.progress.say(f"suspects: {self.version.ref}, judged by {self.described}, {self.count} folds")
         ranked = self._by_embeddings() if self.way == "embeddings" else self._by_training()
+        near, same = self.rows.near_duplicates(self.workspace.cache)
+        conflicts = find_conflicts(self.task, self.rows.targets, near, same)
+        ranked = with_conflicts(self.task, ranked, conflicts)
         found = self._result(ranked)
         page = suspects_page(found, self.task, self.rows.content)
         durable.replace(self.folder / PAGE, page.encode())

@@ -13,6 +13,7 @@ from goldloop import loop
 from goldloop.assessment import quality_
 from goldloop.errors import TrainingError, VersionError
 from goldloop.recipe import Recipe, parse
+from goldloop.records import content_key
 from goldloop.settings import Settings
 from goldloop.suspicion import suspects
 from goldloop.tasks import tasks
@@ -191,3 +192,28 @@ def test_all_findings_stand_in_one_page_and_in_json(committed, workspace):
     by_name = {finding.kind: finding for finding in quality_("notes", workspace).findings}
     assert by_name["suspects"].state == "unknown"
     assert by_name["imbalance"] == by_kind["imbalance"]
+
+
+def test_near_duplicates_with_two_labels_are_shown_together_and_are_among_the_suspects(tmp_path, workspace):
+    table, _ = _table(tmp_path, wrong=0)
+    pair = [
+        "Please bring the soup, the bread and the cheese to table nine",
+        "please bring the soup the bread and the cheese to table nine!!",
+    ]
+    with table.open("a") as file:
+        for text, label in zip(pair, WORDS, strict=True):
+            file.write(json.dumps({"text": text, "label": label}) + "\n")
+    recipe = _recipe(table)
+    loop.pull(recipe, workspace)
+    loop.commit(recipe, workspace)
+    keys = {content_key(text.encode()) for text in pair}
+
+    found = suspects(recipe, workspace, folds=3)
+    assert keys <= {suspect.key for suspect in found.flagged}
+    assert all("a near-duplicate" in each.reason for each in found.items if each.key in keys)
+
+    looked = {finding.kind: finding for finding in quality_(recipe, workspace, folds=3).findings}
+    assert looked["conflicts"].state == "act"
+    assert {example.key for example in looked["conflicts"].examples} == keys
+    page = Path(quality_(recipe, workspace, folds=3).page).read_text()
+    assert all(key in page for key in keys)

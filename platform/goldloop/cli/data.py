@@ -154,6 +154,7 @@ def show(
             **grouping.in_words(),
             **_agreement(labelling.get("agreement", {})),
             **_reviewed(labelling.get("reviewed", {})),
+            **_outside(labelling.get("outside", 0)),
             "committed": found.created_at,
             "message": found.message or "-",
             "folder": found.folder,
@@ -201,6 +202,10 @@ def _alpha(facts: Mapping[str, Any]) -> str:
 def _reviewed(counts: Mapping[str, int]) -> dict[str, str]:
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     return {"sent back": told} if told else {}
+
+
+def _outside(count: int) -> dict[str, str]:
+    return {"images outside": f"{count:,} rows have their address and digest"} if count else {}
 
 
 def _show_annotators(annotators: Mapping[str, Mapping[str, Any]]) -> None:

@@ -35,6 +35,7 @@ def dataset_card(
     dead: Sequence[int] = (),
     reviewed: Mapping[str, int] | None = None,
     ledger: Mapping[str, Mapping[str, int]] | None = None,
+    outside: int = 0,
 ) -> str:
     """The card of a version as Markdown with the Hub's metadata.
 
@@ -46,6 +47,7 @@ def dataset_card(
         dead: numbers of rows in its files that are not in it.
         reviewed: what came of items that were sent back to annotators, in counts.
         ledger: stage -> outcome -> count, of the stages before; `pull SOURCE` for each source.
+        outside: rows of its files that have the address of their image in place of its bytes.
     """
     card: str = _form().render(
         card_data=_metadata(version, task, tally.rows, dead),
@@ -61,6 +63,7 @@ def dataset_card(
         reviewed=sorted((reviewed or {}).items()),
         sources=_sources(ledger or {}),
         suggestions=sorted(tally.shown_models.items()),
+        outside=outside,
         limits=list(known_limits(tally, agreement, version.classes)),
         plain=_plain,
     )

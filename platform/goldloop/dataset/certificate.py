@@ -239,6 +239,7 @@ def _counted(content: Mapping[str, Any], tally: Tally, folder: Path) -> dict[str
         "rows": tally.rows,
         "ledger": {**content["ledger"], "commit": facts.pop("outcomes")},
         **facts,
+        "outside": Manifest.load(folder).outside,
         "files": _digests(folder),
     }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import count_outside
 from goldloop.dataset.manifest import Part
 from goldloop.dataset.shards import GROUP_BYTES, GROUP_ROWS, ROW, SHARD_BYTES, part_of, shard_writer
 
@@ -87,19 +88,20 @@ def merge_shards(
 
     functions: Any = compute
     left_out = pyarrow.array(sorted(dead), pyarrow.int64())
-    rows, first, last = 0, -1, -1
+    rows, first, last, outside = 0, -1, -1, 0
     with shard_writer(path, schema) as writer:
         for table in _groups(sources):
             alive = table.filter(functions.invert(functions.is_in(table[ROW], left_out)))
             if len(alive):
                 writer.write_table(alive.select(schema.names).cast(schema))
                 rows += len(alive)
+                outside += count_outside(alive)
                 first = first if first >= 0 else alive[ROW][0].as_py()
                 last = alive[ROW][-1].as_py()
     if not rows:
         path.unlink()
         return None
-    return part_of(path, rows, first, last)
+    return part_of(path, rows, first, last, outside)
 
 
 def _groups(sources: Sequence[Source]) -> Iterator[pyarrow.Table]:

@@ -175,6 +175,9 @@ class DatasetConfig(BaseModel):
     consensus: SettlementPolicy | Reviewer = "majority"
     """How several answers become one label."""
     split: Split = Split()
+    media: Literal["inside", "reference"] = "inside"
+    """Where the images of new rows lie: inside the version; or at the address that they came from, which the
+    row has beside their digest. Rows that are in a version already stay as they lie; texts lie inside."""
     duplicates: Duplicates = Duplicates()
     """`off`, or what to look for: `{images: near, texts: near}`."""
 

@@ -7,9 +7,10 @@ where a later commit has replaced rows, their numbers are told in words and in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import IMAGE
 from goldloop.dataset.manifest import MANIFEST, Manifest, Part
 from goldloop.dataset.shards import ROW, features_of
 from goldloop.dataset.version import Version
@@ -67,7 +68,11 @@ def croissant(version: Version) -> dict[str, Any]:
         ],
         "recordSet": [
             *([_class_set(version)] if version.classes else []),
-            *(_record_set(split, features, version) for split, shards in manifest.shards.items() if shards),
+            *(
+                _record_set(split, features, version, shards)
+                for split, shards in manifest.shards.items()
+                if shards
+            ),
         ],
     }
 
@@ -143,11 +148,18 @@ def _class_set(version: Version) -> dict[str, Any]:
     }
 
 
-def _record_set(split: str, features: datasets.Features, version: Version) -> dict[str, Any]:
+def _record_set(
+    split: str, features: datasets.Features, version: Version, shards: Sequence[Part]
+) -> dict[str, Any]:
     identity = f"{split}-rows"
-    fields = [
-        field for name, kind in features.items() for field in _fields(identity, split, name, name, kind)
-    ]
+    outside = sum(part.outside for part in shards)
+    within = dict(features)
+    if outside == sum(part.rows for part in shards):
+        within.pop(IMAGE, None)
+    fields = [field for name, kind in within.items() for field in _fields(identity, split, name, name, kind)]
+    if outside:
+        # Where the bytes of a row are not in the files; it is a file's name where they are.
+        fields.append(_field(f"{identity}/{IMAGE}_address", split, IMAGE, "sc:Text", path="path"))
     number = _field(f"{identity}/{ROW}", split, ROW, "sc:Integer")
     return {
         "@type": "cr:RecordSet",

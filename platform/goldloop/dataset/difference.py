@@ -13,7 +13,7 @@ from typing import Any
 
 from goldloop.dataset.ledger_difference import Pair, Spot, compare
 from goldloop.dataset.manifest import Manifest
-from goldloop.dataset.shards import ROW, rows_numbered
+from goldloop.dataset.shards import ROW, rows_numbered, target_columns
 from goldloop.dataset.version import Version
 from goldloop.errors import VersionError
 from goldloop.tasks import tasks
@@ -190,7 +190,7 @@ class _Side:
     @classmethod
     def of(cls, version: Version) -> _Side:
         task = tasks.create(version.task)
-        columns = tuple(task.to_row(task.examples()[0].target))
+        columns = tuple(target_columns(task))
         return cls(version, task, Manifest.load(version.folder), columns)
 
     def rows(self, spots: Sequence[Spot], limit: int | None) -> Iterator[tuple[str, Row]]:

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from goldloop.dataset.difference import Change, Difference
 from goldloop.pages import template
 from goldloop.pages.pictures import jpeg_uri, small_copy
 from goldloop.tasks._regions import colour
 from goldloop.tasks.base import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _TEMPLATE = Path(__file__).with_name("difference.html.jinja")
 _MOST = 60
@@ -21,6 +24,11 @@ _LEAD = 120
 """Signs of a long text that are shown before the first mark that differs."""
 _DRAWING = 320
 _THUMBNAIL = 176
+_SEEN = 12
+"""Levels of 255 by which a pixel must differ."""
+_GONE, _NEW, _OTHERWISE = (200, 50, 40), (30, 140, 80), (225, 160, 20)
+_SHADE = 60
+"""By how much what is in both drawings is darker than the rest."""
 
 Content = Callable[[Change], bytes | str | None]
 """An item's image or text; None where it is not at hand."""
@@ -49,7 +57,10 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class _Card:
-    """An item: what both versions say, and its picture or text where neither marks anything in it."""
+    """An item: what both versions say, and its picture or text where neither marks anything in it.
+
+    Where both are drawn, `picture` has what differs between them.
+    """
 
     key: str
     uri: str
@@ -110,16 +121,47 @@ def _told(annotators: Sequence[str], agreement: float | None) -> str:
 
 
 def _pictures(targets: Sequence[tuple[Task[Any], Any]], image: bytes) -> tuple[list[str], str | None]:
-    """The image with each answer drawn in; or once and small, where an answer has no place in it."""
+    """The image with each answer drawn in, and with what differs between two.
+
+    Or once and small, where an answer has no place in it.
+    """
     small = small_copy(image, _DRAWING)
     if small is None:
         return [], None
     picture, scale = small
-    drawn = [task.drawn(target, picture, scale) for task, target in targets]
-    if any(one is None for one in drawn):
+    # Lines are as wide on a stamp as on a photograph: drawn on few pixels they would cover all.
+    times = max(_DRAWING // max(picture.size), 1)
+    large = picture.resize((picture.width * times, picture.height * times))
+    drawn = [task.drawn(target, large, scale * times) for task, target in targets]
+    shown = [one for one in drawn if one is not None]
+    if len(shown) < len(drawn):
         picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
         return [], jpeg_uri(picture)
-    return [jpeg_uri(one) for one in drawn if one is not None], None
+    both = jpeg_uri(overlaid(large, shown[0], shown[1])) if len(shown) == 2 else None
+    return [jpeg_uri(one) for one in shown], both
+
+
+def overlaid(picture: Image.Image, before: Image.Image, after: Image.Image) -> Image.Image:
+    """A picture, pale, with what differs between two drawings on it: gone red, new green, else amber.
+
+    All have one size and are RGB.
+    """
+    import numpy
+    from PIL import Image
+
+    plain, old, new = (
+        numpy.asarray(each.convert("RGB"), dtype=numpy.int16) for each in (picture, before, after)
+    )
+    was, is_there, changed = (
+        numpy.abs(one - other).max(axis=2) > _SEEN for one, other in ((old, plain), (new, plain), (old, new))
+    )
+    pale = (plain.mean(axis=2, keepdims=True) + 2 * 255) / 3
+    shown = numpy.broadcast_to(pale, plain.shape).copy()
+    shown[was & is_there & ~changed] -= _SHADE
+    shown[changed & was & ~is_there] = _GONE
+    shown[changed & ~was & is_there] = _NEW
+    shown[changed & was & is_there] = _OTHERWISE
+    return Image.fromarray(shown.clip(0, 255).astype(numpy.uint8))
 
 
 def _texts(

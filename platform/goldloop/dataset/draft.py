@@ -66,6 +66,7 @@ class Draft:
         tally: what its rows and items add up to.
         facts: what it carries beside its rows.
         before: the folder of the version that these are changes to; None: they are all there is.
+        by_address: whether images of new rows stay outside.
     """
 
     version: Version
@@ -77,6 +78,7 @@ class Draft:
     tally: Tally
     facts: Facts
     before: Path | None
+    by_address: bool = False
 
 
 def put(draft: Draft, media: MediaStore) -> None:
@@ -110,7 +112,7 @@ def sweep(folder: Path) -> None:
 
 def _write_into(aside: Path, draft: Draft, media: MediaStore) -> None:
     version, task, changes = draft.version, draft.task, draft.changes
-    manifest = lay_out(aside, draft.before, task, changes, draft.tree, media)
+    manifest = lay_out(aside, draft.before, task, changes, draft.tree, media, by_address=draft.by_address)
     manifest.save(aside)
     facts = draft.facts
     if facts.reviewed:
@@ -162,7 +164,7 @@ def write_description(
     description = {**asdict(version), "format": FORMAT, "goldloop": __version__}
     del description["folder"]
     _write(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    card = dataset_card(version, task, tally, agreement, manifest.dead, reviewed, ledger)
+    card = dataset_card(version, task, tally, agreement, manifest.dead, reviewed, ledger, manifest.outside)
     _write(folder / "README.md", card)
 
 

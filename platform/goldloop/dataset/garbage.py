@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goldloop.dataset import history, tags
+from goldloop.dataset.arrow_files import names_of
 from goldloop.dataset.draft import ASIDE, sweep
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.past import NAME_LENGTH
@@ -67,7 +68,7 @@ def find_garbage(folder: Path, *, keep: int | None = None, needed: Collection[st
 
 
 def unused_arrow_files(cache: Path, folders: Iterable[Path]) -> list[Garbage]:
-    """Arrow files of shards that no version has any more.
+    """Arrow files of rows that no version has any more.
 
     Args:
         cache: where they lie.
@@ -76,9 +77,9 @@ def unused_arrow_files(cache: Path, folders: Iterable[Path]) -> list[Garbage]:
     Raises:
         VersionError: a version cannot be read: nothing can be told to be garbage.
     """
-    used = {part.sha256 for folder in folders for part in Manifest.load(folder).parts()}
-    files = sorted(path for path in cache.glob("*.arrow") if path.stem not in used) if cache.is_dir() else []
-    return list(_weighed([(path, "no version has its shard") for path in files]))
+    used = {name for folder in folders for name in names_of(Manifest.load(folder))}
+    files = sorted(path for path in cache.glob("*.arrow") if path.name not in used) if cache.is_dir() else []
+    return list(_weighed([(path, "no version has its rows") for path in files]))
 
 
 def take_away(found: Iterable[Garbage]) -> int:

@@ -234,7 +234,9 @@ def _rows(
 
 def _content_faults(rows: Iterable[Row]) -> Iterator[Fault]:
     for row in rows:
-        if row.content != row.key:
+        if row.lost is not None:
+            yield Fault(row.where, row.lost)
+        elif row.content != row.key:
             yield Fault(row.where, "its content has another digest than its key")
 
 

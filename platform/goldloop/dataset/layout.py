@@ -23,7 +23,14 @@ from goldloop.tasks.base import Task
 
 
 def lay_out(
-    folder: Path, before: Path | None, task: Task[Any], changes: Changes, tree: Tree, media: MediaStore
+    folder: Path,
+    before: Path | None,
+    task: Task[Any],
+    changes: Changes,
+    tree: Tree,
+    media: MediaStore,
+    *,
+    by_address: bool = False,
 ) -> Manifest:
     """Put the files of a version into its folder: those it shares, and those that the changes need.
 
@@ -34,6 +41,7 @@ def lay_out(
         changes: what is new.
         tree: the buckets of its digest.
         media: where images lie.
+        by_address: leave those of new rows outside whose address gives just their bytes.
 
     Returns:
         The manifest, not yet written.
@@ -41,7 +49,7 @@ def lay_out(
     for name in ("data", "goldloop"):
         (folder / name).mkdir(parents=True)
     known = Manifest() if before is None else Manifest.load(before)
-    shards, dead = _shards(folder, before, known, task, changes, media)
+    shards, dead = _shards(folder, before, known, task, changes, media, by_address)
     return Manifest(
         shards=shards,
         ledger=_ledger(folder, _sources(before, known.ledger), changes, tree),
@@ -58,7 +66,13 @@ def new_files(folder: Path, before: Path | None) -> frozenset[str]:
 
 
 def _shards(
-    folder: Path, before: Path | None, known: Manifest, task: Task[Any], changes: Changes, media: MediaStore
+    folder: Path,
+    before: Path | None,
+    known: Manifest,
+    task: Task[Any],
+    changes: Changes,
+    media: MediaStore,
+    by_address: bool,
 ) -> tuple[dict[str, tuple[Part, ...]], tuple[int, ...]]:
     dead = sorted({*known.dead, *changes.dead})
     first = changes.first
@@ -66,7 +80,7 @@ def _shards(
     split: str
     for split in SPLITS:
         rows = [entry for entry in changes.entries if entry.split == split]
-        parts = write_shards(folder / "data", task, split, rows, media, first)
+        parts = write_shards(folder / "data", task, split, rows, media, first, by_address=by_address)
         first += len(rows)
         sources[split] = [*_sources(before, known.shards.get(split, ())), *_sources(folder, parts)]
     counts = {source.path: _dead_in(source, dead) for each in sources.values() for source in each}

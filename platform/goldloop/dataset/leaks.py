@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import content_of_row, media_beside
 from goldloop.dataset.manifest import Manifest
 from goldloop.dataset.shards import live_rows
+from goldloop.errors import VersionError
 from goldloop.records import Modality, content_key
 
 if TYPE_CHECKING:
@@ -47,13 +50,14 @@ def version_cliques(
 
 
 def _contents(folder: Path, modality: Modality, keys: set[str]) -> Iterator[tuple[str, Content]]:
+    media = media_beside(folder)
     for row in _rows(folder, ["key", modality]):
-        content = row[modality] if modality == "text" else row[modality]["bytes"]
-        if (
-            row["key"] in keys
-            and content_key(content.encode() if modality == "text" else content) == row["key"]
-        ):
-            yield row["key"], content
+        if row["key"] not in keys:
+            continue
+        with suppress(VersionError):
+            content = content_of_row(row, modality, media)
+            if content_key(content.encode() if isinstance(content, str) else content) == row["key"]:
+                yield row["key"], content
 
 
 def _rows(folder: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

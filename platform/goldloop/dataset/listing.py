@@ -102,6 +102,7 @@ def list_version(
         tally=candidate.tally,
         facts=candidate.facts,
         before=None if ground is None else ground.folder,
+        by_address=candidate.config.media == "reference",
     )
     there = draft.version.folder.exists()
     try:

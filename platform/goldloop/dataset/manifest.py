@@ -37,6 +37,7 @@ class Part:
         bytes: its size.
         rows: how many it has, dead ones included; of the ledger and the answers, lines.
         first, last: the lowest and the highest number of its rows, which ascend; of shards alone.
+        outside: how many rows have the address of their image, not its bytes (see `by_address.py`).
     """
 
     path: str
@@ -45,6 +46,7 @@ class Part:
     rows: int
     first: int = 0
     last: int = -1
+    outside: int = 0
 
     @property
     def is_gapless(self) -> bool:
@@ -75,6 +77,11 @@ class Manifest:
             yield from shards
         yield from self.ledger
         yield from self.answers
+
+    @property
+    def outside(self) -> int:
+        """How many rows have the address of their image, not its bytes; dead ones among them."""
+        return sum(part.outside for part in self.parts())
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

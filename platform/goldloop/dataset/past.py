@@ -15,7 +15,7 @@ from goldloop.dataset.certificate import DESCRIPTION, held_by
 from goldloop.dataset.ledger import Ledger
 from goldloop.dataset.ledger_lines import Line
 from goldloop.dataset.manifest import Manifest
-from goldloop.dataset.shards import ROW, rows_numbered, schema_of
+from goldloop.dataset.shards import ROW, rows_numbered, schema_of, target_columns
 from goldloop.dataset.tally import Tally
 from goldloop.errors import VersionError
 from goldloop.records import Label
@@ -69,11 +69,10 @@ class Ground:
         return bool(parquet.read_schema(self.folder / smallest.path).equals(schema_of(task)))
 
     def labels(self, task: Task[Any], lines: Iterable[Line]) -> list[tuple[str, Label[Any]]]:
-        """Split and label of the rows that these lines are about."""
+        """Split and label of the rows that these lines are about, as far as a tally needs them."""
         asked = {line.number: line for line in lines if line.split is not None}
         # Not the key, of which a row group has far more bytes than of all these.
-        columns = ["provenance", "annotators", "agreement", "shown_models", "confidence"]
-        columns += task.to_row(task.examples()[0].target)
+        columns = ["provenance", "annotators", "agreement", "shown_models", *target_columns(task)]
         shards = [part for parts in self.manifest.shards.values() for part in parts]
         found = []
         for row in rows_numbered(self.folder, shards, asked, columns):
@@ -84,7 +83,6 @@ class Ground:
                 agreement=row["agreement"],
                 provenance=row["provenance"],
                 shown_models=tuple(row["shown_models"]),
-                confidence=row["confidence"],
             )
             found.append((str(asked[row[ROW]].split), label))
         return found

@@ -1,17 +1,17 @@
-"""A version's rows for training and evaluation: mapped into memory from Arrow files, one made of each shard.
+"""A version's rows for training and evaluation: mapped into memory from Arrow files (see `arrow_files.py`).
 
-Versions that share a shard share its Arrow file, so that opening a version after a small commit costs what it
-changed. Rows come in the order of their keys, however they lie in files.
+Rows come in the order of their keys, however they lie in files.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.arrow_files import is_soon_ordered, ordered_file, put_in_order, shard_file
+from goldloop.dataset.by_address import content_of_row, media_beside
 from goldloop.dataset.ledger import Ledger
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.shards import ROW, features_of, live_rows, numbers_of, rows_numbered
@@ -34,7 +34,7 @@ def open_split(folder: Path, task: Task[Any], split: str, cache: Path) -> datase
         cache: where the Arrow files are kept.
 
     Raises:
-        VersionError: the version cannot be read.
+        VersionError: the version cannot be read; or an image that lies outside is missing or was changed.
     """
     import datasets
 
@@ -43,8 +43,14 @@ def open_split(folder: Path, task: Task[Any], split: str, cache: Path) -> datase
     parts = manifest.shards.get(split, ())
     if not parts:
         return datasets.Dataset.from_dict({column: [] for column in features}, features=features)
-    files = [_arrow_file(folder / part.path, part, features, cache) for part in parts]
+    ordered = ordered_file(manifest, split, cache)
+    if ordered is not None:
+        return _mapped([ordered], features, None)
     places = _places(folder, manifest, parts, split)
+    if any(part.outside for part in parts) or (places is not None and is_soon_ordered(folder, parts)):
+        every = range(sum(part.rows for part in parts)) if places is None else places
+        return _mapped([put_in_order(folder, manifest, split, features, every, cache)], features, None)
+    files = [shard_file(folder / part.path, part, features, cache) for part in parts]
     return _mapped(files, features, places)
 
 
@@ -86,45 +92,22 @@ def sample_of(folder: Path, task: Task[Any], split: str, count: int) -> datasets
         chosen = _with_longest(folder, split, count, list(features))
     else:
         chosen = list(islice(live_rows(folder, split), count))
+        media = media_beside(folder)
+        for row in chosen:
+            row["image"] = {"bytes": content_of_row(row, "image", media), "path": None}
     columns = {name: [row[name] for row in chosen] for name in features}
     return datasets.Dataset.from_dict(columns, features=features)
 
 
 def content_of(folder: Path, modality: str, number: int) -> bytes | str | None:
-    """The image or text of the row of a version that has a number; None if none has it."""
-    column = "text" if modality == "text" else "image"
+    """The image or text of the row of a version that has a number; None if none has it.
+
+    Raises:
+        VersionError: the image lies outside, and is missing or was changed.
+    """
     parts = [part for parts in Manifest.load(folder).shards.values() for part in parts]
-    found = rows_numbered(folder, parts, [number], [column])
-    if not found:
-        return None
-    content: Any = found[0][column]
-    shown: bytes | str = content["bytes"] if modality == "image" else content
-    return shown
-
-
-def _arrow_file(shard: Path, part: Part, features: datasets.Features, cache: Path) -> Path:
-    """The Arrow file of a shard, made if need be: whole, or not there."""
-    import pyarrow
-    from pyarrow import parquet
-
-    path = cache / f"{part.sha256}.arrow"
-    if path.exists():
-        return path
-    cache.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        schema = features.arrow_schema
-        with (
-            parquet.ParquetFile(shard) as file,
-            pyarrow.OSFile(str(aside), "wb") as sink,
-            pyarrow.ipc.new_stream(sink, schema) as writer,
-        ):
-            for group in range(file.num_row_groups):
-                writer.write_table(file.read_row_group(group, columns=list(features)).cast(schema))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
+    found = rows_numbered(folder, parts, [number], ["key", modality])
+    return content_of_row(found[0], modality, media_beside(folder)) if found else None
 
 
 def _places(folder: Path, manifest: Manifest, parts: Sequence[Part], split: str) -> NDArray[Any] | None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from goldloop.dataset.by_address import addressed
 from goldloop.dataset.manifest import Manifest, Part
 from goldloop.dataset.placement import Place
 from goldloop.dataset.splits import SPLITS
@@ -78,6 +78,11 @@ def features_of(task: Task[Any]) -> datasets.Features:
     )
 
 
+def target_columns(task: Task[Any]) -> list[str]:
+    """The columns that hold a row's target."""
+    return [column for column in task.features() if column != task.modality]
+
+
 @lru_cache(maxsize=8)
 def schema_of(task: Task[Any]) -> pyarrow.Schema:
     """The columns of a shard: those of the version, and the rows' numbers."""
@@ -94,7 +99,14 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def write_shards(
-    folder: Path, task: Task[Any], split: str, entries: Sequence[Entry], media: MediaStore, first: int
+    folder: Path,
+    task: Task[Any],
+    split: str,
+    entries: Sequence[Entry],
+    media: MediaStore,
+    first: int,
+    *,
+    by_address: bool = False,
 ) -> list[Part]:
     """Write the rows of one split as `folder/<split>-new-00000.parquet` ...; content streams through memory.
 
@@ -107,20 +119,28 @@ def write_shards(
         entries: in order.
         media: where images lie.
         first: the number of the first row.
+        by_address: leave images outside whose address gives just their bytes.
 
     Raises:
         WorkspaceError: an image is missing from the workspace.
         VersionError: a content is not what its key says.
     """
     parts = []
-    for number, portion in enumerate(_portions(entries, media, SHARD_BYTES)):
+    images = [entry.item for entry in entries if entry.item.text is None] if by_address else []
+    outside = addressed(images)
+    sizes = {
+        entry.item.key: 0 if entry.item.key in outside else _content_bytes(entry.item, media)
+        for entry in entries
+    }
+    for number, portion in enumerate(_portions(entries, sizes, SHARD_BYTES)):
         path = folder / f"{split}-new-{number:05}.parquet"
         with shard_writer(path, schema_of(task)) as writer:
             start = first
-            for group in _portions(portion, media, GROUP_BYTES, GROUP_ROWS):
-                writer.write_table(_table(task, group, media, start))
+            for group in _portions(portion, sizes, GROUP_BYTES, GROUP_ROWS):
+                writer.write_table(_table(task, group, media, start, outside))
                 start += len(group)
-        parts.append(part_of(path, len(portion), first, start - 1))
+        count = sum(entry.item.key in outside for entry in portion)
+        parts.append(part_of(path, len(portion), first, start - 1, count))
         first = start
     return parts
 
@@ -140,11 +160,11 @@ def shard_writer(path: Path, schema: pyarrow.Schema) -> Any:
     )
 
 
-def part_of(path: Path, rows: int, first: int = 0, last: int = -1) -> Part:
+def part_of(path: Path, rows: int, first: int = 0, last: int = -1, outside: int = 0) -> Part:
     """What a file is that has been written, under its name in its folder."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Part(f"{path.parent.name}/{path.name}", digest, path.stat().st_size, rows, first, last)
+    return Part(f"{path.parent.name}/{path.name}", digest, path.stat().st_size, rows, first, last, outside)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -206,31 +226,54 @@ def rows_numbered(
     folder: Path, parts: Iterable[Part], numbers: Iterable[int], columns: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Some columns of the rows that have these numbers; only the row groups that hold them are read."""
-    import pyarrow
-    from pyarrow import compute, parquet
+    from pyarrow import parquet
 
-    functions: Any = compute
     wanted = sorted(numbers)
     found: list[dict[str, Any]] = []
     for part in parts:
-        inside = [number for number in wanted if part.first <= number <= part.last]
-        if not inside:
-            continue
-        with parquet.ParquetFile(folder / part.path) as file:
-            groups = _groups_with(file.metadata, part, inside)
-            if groups:
-                table = file.read_row_groups(groups, columns=[*columns, ROW])
-                found += table.filter(
-                    functions.is_in(table[ROW], pyarrow.array(inside, pyarrow.int64()))
-                ).to_pylist()
+        inside = wanted[bisect_left(wanted, part.first) : bisect_right(wanted, part.last)]
+        if inside:
+            with parquet.ParquetFile(folder / part.path, memory_map=True) as file:
+                read = _by_place if part.is_gapless else _by_number
+                found += read(file, part, inside, columns)
     return found
 
 
-def _groups_with(metadata: Any, part: Part, numbers: Sequence[int]) -> list[int]:
+def _by_place(file: Any, part: Part, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a shard that has every number, which tells where they lie."""
+    import numpy
+
+    metadata = file.metadata
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    starts = numpy.cumsum([0, *sizes])
+    places = numpy.asarray(numbers) - part.first
+    own = numpy.searchsorted(starts, places, side="right") - 1
+    groups, order = numpy.unique(own, return_inverse=True)
+    read_before = numpy.cumsum([0, *(sizes[group] for group in groups)])
+    table = file.read_row_groups(groups.tolist(), columns=list(columns))
+    rows: list[dict[str, Any]] = table.take(read_before[order] + places - starts[own]).to_pylist()
+    for row, number in zip(rows, numbers, strict=True):
+        row[ROW] = number
+    return rows
+
+
+def _by_number(file: Any, part: Part, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a shard that must be asked for their numbers."""
+    import pyarrow
+    from pyarrow import compute
+
+    functions: Any = compute
+    groups = _groups_with(file.metadata, numbers)
+    if not groups:
+        return []
+    table = file.read_row_groups(groups, columns=[*columns, ROW])
+    wanted = functions.is_in(table[ROW], pyarrow.array(numbers, pyarrow.int64()))
+    rows: list[dict[str, Any]] = table.filter(wanted).to_pylist()
+    return rows
+
+
+def _groups_with(metadata: Any, numbers: Sequence[int]) -> list[int]:
     """The row groups that may have a row with any of these numbers, which ascend."""
-    if part.is_gapless:
-        ends = list(accumulate(metadata.row_group(each).num_rows for each in range(metadata.num_row_groups)))
-        return sorted({bisect_right(ends, number - part.first) for number in numbers})
     column = next(place for place in range(metadata.num_columns) if metadata.schema.column(place).path == ROW)
     found = []
     for group in range(metadata.num_row_groups):
@@ -252,13 +295,13 @@ def batches_of(path: Path, columns: Sequence[str] | None) -> Iterator[pyarrow.Re
 
 
 def _portions(
-    entries: Sequence[Entry], media: MediaStore, size: int, length: int | None = None
+    entries: Sequence[Entry], sizes: Mapping[str, int], size: int, length: int | None = None
 ) -> Iterator[list[Entry]]:
     """Entries in order, in portions of so many bytes of content and so many rows at most."""
     portion: list[Entry] = []
     taken = 0
     for entry in entries:
-        added = _content_bytes(entry.item, media)
+        added = sizes[entry.item.key]
         if portion and (taken + added > size or len(portion) == length):
             yield portion
             portion, taken = [], 0
@@ -271,20 +314,25 @@ def _portions(
 def _content_bytes(item: Item, media: MediaStore) -> int:
     if item.text is not None:
         return len(item.text.encode())
-    path = media.path(item)
-    return path.stat().st_size if path.exists() else len(media.read(item))
+    try:
+        return media.path(item).stat().st_size
+    except FileNotFoundError:
+        return len(media.read(item))
 
 
-def _table(task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int) -> pyarrow.Table:
+def _table(
+    task: Task[Any], entries: Sequence[Entry], media: MediaStore, first: int, outside: Container[str]
+) -> pyarrow.Table:
     import pyarrow
 
-    rows = [{**_row(task, entry, media), ROW: first + place} for place, entry in enumerate(entries)]
+    rows = [{**_row(task, entry, media, outside), ROW: first + place} for place, entry in enumerate(entries)]
     return pyarrow.Table.from_pylist(rows, schema=schema_of(task))
 
 
-def _row(task: Task[Any], entry: Entry, media: MediaStore) -> Mapping[str, Any]:
+def _row(task: Task[Any], entry: Entry, media: MediaStore, outside: Container[str]) -> Mapping[str, Any]:
     item, label = entry.item, entry.label
-    content = {"text": item.text} if item.text is not None else {"image": _image(item, media)}
+    image = {"bytes": None, "path": item.uri} if item.key in outside else None
+    content = {"text": item.text} if item.text is not None else {"image": image or _image(item, media)}
     return {
         "key": item.key,
         **content,

@@ -95,7 +95,7 @@ class Version:
     def labelling(self) -> dict[str, Any]:
         """How it was labelled, as its certificate says."""
         content = certified(self.folder)
-        names = ("agreement", "annotators", "provenance", "shown_models", "reviewed")
+        names = ("agreement", "annotators", "provenance", "shown_models", "reviewed", "outside")
         return {name: content[name] for name in names if name in content}
 
     def ledger(self) -> Ledger:

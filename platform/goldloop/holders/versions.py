@@ -53,7 +53,7 @@ class ArrowFiles(Disposable):
     """What `datasets` has made of versions, also of those that are gone: files that can be made again."""
 
     kind = "arrow"
-    what = "rows of a shard"
+    what = "rows of a version"
 
     @override
     def files(self, key: str) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from goldloop.quality.conflicts import Conflict
 from goldloop.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _FENCE = 1.5
 """Of the interquartile range, below the lower quartile: Tukey's fence (1977)."""
 _GOOD = 0.9
 """What is at least so good is not flagged, however much better all others are."""
+_ONE_OF_TWO = 0.5
+"""The quality, at most, of a label that a near-duplicate's contradicts."""
 _HARDLY = 0.05
 """A token whose label the model thinks less likely than that flags its text."""
 
@@ -267,6 +270,28 @@ def _suspect(item: Labelled, quality: float, flagged: bool, suggested: Any, reas
         reason=reason,
         split=item.split,
     )
+
+
+def with_conflicts(task: Task[Any], found: Sequence[Suspect], conflicts: Sequence[Conflict]) -> list[Suspect]:
+    """Doubt labels, too, that near-duplicates of their items contradict: one of two at most is right."""
+    doubted = {key: conflict for conflict in conflicts for key in conflict.doubted}
+    given = {suspect.key: suspect.given for suspect in found}
+
+    def contradicted(suspect: Suspect) -> Suspect:
+        conflict = doubted.get(suspect.key)
+        if conflict is None:
+            return suspect
+        own = task.describe(suspect.given)
+        others = [key for key in conflict.keys if key in given and task.describe(given[key]) != own]
+        twin = f"; a near-duplicate, {others[0][:12]}, is labelled {task.describe(given[others[0]])}"
+        return replace(
+            suspect,
+            flagged=True,
+            quality=min(suspect.quality, _ONE_OF_TWO),
+            reason=suspect.reason + (twin if others else "; a near-duplicate is labelled otherwise"),
+        )
+
+    return ranked([contradicted(suspect) for suspect in found])
 
 
 def ranked(found: Sequence[Suspect]) -> list[Suspect]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import random
 import re
@@ -10,13 +12,14 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import goldloop
 from goldloop.cli.app import app
 from goldloop.dataset import version as versions
 from goldloop.dataset.difference import KINDS, difference
-from goldloop.dataset.difference_page import pieces
+from goldloop.dataset.difference_page import overlaid, page, pieces
 from goldloop.dataset.manifest import Manifest
 from goldloop.errors import VersionError
 from goldloop.records import Outcome, content_key
@@ -240,7 +243,7 @@ def test_the_page_shows_boxes_in_the_pictures_before_and_after(tmp_path):
     shown = (tmp_path / "new" / "diff.html").read_text()
     assert found.counts["relabelled"] > 1
     pictures = [each["src"] for tag, each in Reader(shown).tags if tag == "img"]
-    assert len(pictures) == 2 * found.counts["relabelled"]
+    assert len(pictures) == 3 * found.counts["relabelled"]
     assert all(each.startswith("data:image/jpeg;base64,") for each in pictures)
     assert len(set(pictures)) == len(pictures)
     assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", shown))
@@ -285,3 +288,40 @@ def test_the_command_tells_of_it_in_a_table_and_as_json(changed, monkeypatch):
     facts = json.loads(done.stdout)
     assert facts == json.loads(json.dumps(goldloop.diff("signs", workspace=Workspace(material.root)).facts()))
     assert facts["counts"]["relabelled"] == 1
+
+
+def test_what_differs_between_two_drawings_is_drawn_over_the_picture():
+    """Red where only the old one marks, green where only the new one does, amber where both do unalike."""
+    plain = Image.new("RGB", (40, 10), (120, 120, 120))
+    before, after = plain.copy(), plain.copy()
+    before.paste((0, 0, 255), (0, 0, 20, 10))
+    after.paste((0, 0, 255), (10, 0, 15, 10))
+    after.paste((255, 0, 0), (15, 0, 30, 10))
+    shown = overlaid(plain, before, after)
+    places = {"gone": 5, "both": 12, "otherwise": 17, "new": 25, "nothing": 35}
+    tones = {name: shown.getpixel((x, 5)) for name, x in places.items()}
+    assert tones["gone"] == (200, 50, 40)
+    assert tones["new"] == (30, 140, 80)
+    assert tones["otherwise"] == (225, 160, 20)
+    assert tones["both"][0] < tones["nothing"][0]
+    assert len(set(tones["nothing"])) == 1
+
+
+@pytest.mark.parametrize("kind", ["semantic-segmentation", "instance-segmentation", "keypoints"])
+def test_masks_and_key_points_are_drawn_before_after_and_over_each_other(make_examples, kind):
+    material = make_examples(kind)
+    before = material.commit()
+    first, second = material.labels[0].target, material.labels[1].target
+    fewer = {**first, "objects": first["objects"][:1]} if kind == "instance-segmentation" else second
+    relabel(material, 0, fewer)
+    after = material.commit()
+    found = difference(before, after)
+    (change,) = found.changes["relabelled"]
+    image = material.media.read(material.items[change.key])
+    shown = page(found, tasks.create(before.task), tasks.create(after.task), lambda _: image)
+    pictures = [each["src"] for tag, each in Reader(shown).tags if tag == "img"]
+    assert len(set(pictures)) == 3
+    files = [base64.b64decode(each.partition(",")[2]) for each in pictures]
+    sizes = {Image.open(io.BytesIO(file)).size for file in files}
+    assert len(sizes) == 1
+    assert max(sizes.pop()) > 160, "a stamp is enlarged, so that lines do not cover it"

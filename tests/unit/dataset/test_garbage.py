@@ -100,13 +100,13 @@ def test_a_log_that_cannot_be_read_lets_nothing_go(made):
         find_garbage(made[0].folder.parent, keep=1)
 
 
-def test_arrow_files_of_shards_that_no_version_has_go(made):
+def test_arrow_files_of_rows_that_no_version_has_go(made):
     for version in made:
         version.dataset("train")
     cache = made[0].folder.parents[2] / "cache" / "arrow"
     assert unused_arrow_files(cache, [version.folder for version in made]) == []
     found = unused_arrow_files(cache, [made[0].folder])
-    assert {each.why for each in found} == {"no version has its shard"}
+    assert {each.why for each in found} == {"no version has its rows"}
     take_away(found)
     assert len(list(cache.iterdir())) == 1
     assert len(made[3].dataset("train")) == made[3].counts["train"]

@@ -169,14 +169,15 @@ def test_what_a_small_commit_adds_does_not_grow_with_the_version(make_texts):
     assert added[8_000] < added[2_000] * 1.5
 
 
-@pytest.mark.parametrize("most", [0, 25_000])
-def test_rows_are_read_alike_however_many_runs_they_lie_in(make_texts, monkeypatch, most):
+@pytest.mark.parametrize(("most_ordered", "most_runs"), [(1 << 30, 0), (0, 0), (0, 25_000)])
+def test_rows_are_read_alike_however_they_lie(make_texts, monkeypatch, most_ordered, most_runs):
     """By number and by name, one and several, in another process too."""
     import pickle
 
-    from goldloop.dataset import ordered_table
+    from goldloop.dataset import arrow_files, ordered_table
 
-    monkeypatch.setattr(ordered_table, "MOST_RUNS", most)
+    monkeypatch.setattr(arrow_files, "MOST_ORDERED", most_ordered)
+    monkeypatch.setattr(ordered_table, "MOST_RUNS", most_runs)
     history = History(make_texts(count=300), 4)
     history.commit("signs")
     for _ in range(6):

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from goldloop.quality.circumstances import circumstances
-from goldloop.quality.conflicts import conflicts, same_pictures, same_texts
+from goldloop.quality.conflicts import conflicts, find_conflicts, same_pictures, same_texts
 from goldloop.quality.findings import by_urgency
 from goldloop.quality.imbalance import imbalance
 from goldloop.quality.in_words import agreement_found
@@ -57,11 +57,46 @@ def test_the_same_text_with_two_labels_is_a_contradiction():
     clusters = same_texts(texts)
     assert sorted(map(sorted, clusters)) == [["1", "2", "3"], ["4", "5"]]
 
-    found = conflicts(TASK, {"1": "a", "2": "b", "3": "a", "4": "b", "5": "b"}, clusters)
+    targets = {"1": "a", "2": "b", "3": "a", "4": "b", "5": "b"}
+    (conflict,) = find_conflicts(TASK, targets, (), clusters)
+    found = conflicts(TASK, targets, [conflict], 2)
 
-    assert (found.state, found.count) == ("act", 2)
-    assert {example.key for example in found.examples} == {"1", "2"}
-    assert conflicts(TASK, {"4": "b", "5": "b"}, clusters).state == "fine"
+    assert conflict.keys[:2] == ("1", "2")
+    assert conflict.doubted == {"2"}
+    assert (found.state, found.count) == ("act", 3)
+    assert [example.key for example in found.examples] == ["1", "2", "3"]
+    assert find_conflicts(TASK, {"4": "b", "5": "b"}, clusters) == []
+    assert conflicts(TASK, {"4": "b", "5": "b"}, [], 2).state == "fine"
+
+
+def test_of_two_that_contradict_each_other_both_are_doubted():
+    (conflict,) = find_conflicts(TASK, {"1": "a", "2": "b"}, [("1", "2")])
+    assert conflict.doubted == {"1", "2"}
+
+
+def test_near_duplicates_may_differ_in_places_but_not_in_what_they_name():
+    task = tasks.create(tasks.get("object-detection").example_config())
+    here = task.examples()[0].target
+    moved = [{**box, "x": box["x"] + 1} for box in here]
+    other = next(name for name in task.classes if name != here[0]["label"])
+    renamed = [{**here[0], "label": other}, *here[1:]]
+    assert find_conflicts(task, {"1": here, "2": moved}, [("1", "2")]) == []
+    assert find_conflicts(task, {"1": here, "2": moved}, (), [("1", "2")])
+    (conflict,) = find_conflicts(task, {"1": here, "2": renamed[:1]}, [("1", "2")])
+    assert conflict.doubted == {"1", "2"}
+
+
+def test_a_group_within_a_larger_one_is_told_once():
+    targets = {"1": "a", "2": "b", "3": "b"}
+    (conflict,) = find_conflicts(TASK, targets, [("1", "2", "3"), ("1", "2")], [("1", "3")])
+    assert conflict.doubted == {"1"}
+
+
+def test_free_answers_to_near_duplicates_contradict_only_where_the_items_are_the_same():
+    task = tasks.create(tasks.get("text-generation").example_config())
+    targets = {"1": "one answer", "2": "quite another"}
+    assert find_conflicts(task, targets, [("1", "2")]) == []
+    assert len(find_conflicts(task, targets, (), [("1", "2")])) == 1
 
 
 def test_pictures_that_are_all_but_equal_are_one():

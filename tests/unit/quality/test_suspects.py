@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from goldloop.inference import Predictor
+from goldloop.quality.conflicts import find_conflicts
 from goldloop.quality.folds import folds_of
 from goldloop.quality.judging import judge, quality_of
 from goldloop.quality.linear_head import out_of_fold
@@ -20,6 +21,7 @@ from goldloop.quality.suspects import (
     by_probabilities,
     by_probability,
     rank,
+    with_conflicts,
 )
 from goldloop.tasks import tasks
 from goldloop.tasks.base import PlaceAnswers
@@ -216,3 +218,21 @@ def test_what_was_found_is_what_is_read_back():
 
     assert facts["flagged"] == len(found.flagged)
     assert asdict(Suspects.of_facts(facts)) == asdict(found)
+
+
+def test_a_label_that_a_near_duplicate_contradicts_is_doubted_whatever_the_model_says():
+    items = [Labelled(str(number), "train", "a" if number < 3 else "b") for number in range(4)]
+    found = by_agreement(TASK, items, [Verdict(item.target) for item in items])
+    assert not any(suspect.flagged for suspect in found)
+
+    targets = {item.key: item.target for item in items}
+    conflicts = find_conflicts(TASK, targets, [("0", "1", "3")])
+    doubted = with_conflicts(TASK, found, conflicts)
+
+    assert doubted[0].key == "3"
+    assert [suspect.key for suspect in doubted if suspect.flagged] == ["3"]
+    assert "a near-duplicate, 0, is labelled" in doubted[0].reason
+    assert doubted[0].quality <= 0.5
+    assert [suspect for suspect in doubted if suspect.key != "3"] == [
+        suspect for suspect in found if suspect.key != "3"
+    ]
