@@ -32,6 +32,7 @@ _HOMES = {
     "run": "goldloop.loop",
     "tune": "goldloop.tuning",
     "estimate": "goldloop.estimation",
+    "budget": "goldloop.budgeting",
     "suspects": "goldloop.suspicion",
     "relabel": "goldloop.relabeling",
     "watch": "goldloop.watching",
