@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"governance", "erasure"},
     {"tracing"},
     {"holders"},
-    {"workbench", "hosting", "deploying", "exchange", "comparison", "migration", "storage"},
+    {"workbench", "hosting", "deploying", "exchange", "comparison", "migration", "storage", "exporting"},
     {
         "simulation",
         "state",

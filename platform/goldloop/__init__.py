@@ -65,6 +65,7 @@ _HOMES = {
     "serve": "goldloop.hosting",
     "access": "goldloop.hosting",
     "deploy": "goldloop.deploying",
+    "export_model": "goldloop.exporting",
     "media_": "goldloop.workbench",
     "revoke": "goldloop.workbench",
     "audit": "goldloop.governance",
