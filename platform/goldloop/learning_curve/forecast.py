@@ -123,7 +123,9 @@ def forecast(curve: Measured, asked: Sequence[int], *, best: float = 1.0, seed: 
         spread = (labels * more / (whole * max(size, whole)) + 2 * training * (more > 0)) ** 0.5
         beyond = generator.standard_normal(len(values))
         chance = generator.standard_t(_FREEDOM, len(values))
-        gain = (values[:, place] - now) * numpy.exp(_BEYOND * beyond) + spread * chance
+        # Of fewer labels than there are no form is guessed: they were measured.
+        factor = numpy.exp(_BEYOND * beyond) if more else 1.0
+        gain = (values[:, place] - now) * factor + spread * chance
         gain = numpy.minimum(gain, best - now)
         found.append(Forecast(int(size), _span(now + gain), _span(gain)))
     return found
