@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from goldloop.errors import ModelError
 from goldloop.evaluation.judged import Judged
 
 if TYPE_CHECKING:
@@ -60,7 +61,12 @@ class Seen:
         room = MOST - len(self.keys)
         if self.place is None or room <= 0:
             return
-        self.points += list(self.place(contents[:room]))
+        try:
+            self.points += list(self.place(contents[:room]))
+        except ModelError:
+            # A network whose body gives no point says nothing here, and can be judged all the same.
+            self.place = None
+            return
         self.keys += keys[:room]
         self.words += [_words(content) for content in contents[:room]]
 
@@ -90,15 +96,15 @@ def regions(seen: Seen, judged: Sequence[Judged], seed: int = 0) -> dict[str, st
     nearest = _nearest(points, numpy.concatenate([mistakes, others]))
     mean = agreement[shows].mean()
     found: dict[str, str] = {}
-    taken: set[str] = set()
+    names: dict[frozenset[str] | str, str] = {}
     for number in range(len(mistakes)):
         inside = nearest == number
         own = inside & shows
         if own.sum() < _FEWEST or agreement[own].mean() >= mean:
             continue
-        name = _name(seen, by_key, own, shows)
-        name = name if name not in taken else f"{name} ({number + 1})"
-        taken.add(name)
+        words, otherwise = _typical(seen, own, shows), _mistaken(seen, by_key, own)
+        # Regions that are called alike are one.
+        name = names.setdefault(frozenset(words) or otherwise, ", ".join(words) or otherwise)
         found |= {seen.keys[place]: name for place in numpy.flatnonzero(inside & ~shows)}
     return found
 
@@ -129,8 +135,8 @@ def _words(content: bytes | str) -> frozenset[str]:
     return frozenset(word.lower() for word in _WORD.findall(content[:_LONGEST_TEXT]))
 
 
-def _name(seen: Seen, judged: dict[str, Judged], own: NDArray[Any], shows: NDArray[Any]) -> str:
-    """The words that are more frequent in a region than elsewhere; of images what they mostly are."""
+def _typical(seen: Seen, own: NDArray[Any], shows: NDArray[Any]) -> list[str]:
+    """The words that are more frequent in a region than elsewhere, the most typical first."""
     import numpy
 
     inside, outside = numpy.flatnonzero(own), numpy.flatnonzero(shows & ~own)
@@ -142,15 +148,13 @@ def _name(seen: Seen, judged: dict[str, Judged], own: NDArray[Any], shows: NDArr
 
     # A word of one text alone would tell of that text.
     common = sorted((word for word in here if here[word] > 1), key=lambda word: (-typical(word), word))
-    chosen = [word for word in common[:_WORDS] if typical(word) > 0]
-    if chosen:
-        return ", ".join(chosen)
-    answers = Counter(
-        (str(item.expected), str(item.predicted))
-        for place in inside
-        if (item := judged[seen.keys[place]]).wrong and isinstance(item.expected, str)
-    )
-    if not answers:
-        return "each other"
-    (expected, predicted), _ = answers.most_common(1)[0]
-    return f"{expected} taken for {predicted}"
+    return [word for word in common[:_WORDS] if typical(word) > 0]
+
+
+def _mistaken(seen: Seen, judged: dict[str, Judged], own: NDArray[Any]) -> str:
+    """The mistake that is the most frequent in a region."""
+    import numpy
+
+    items = (judged[seen.keys[place]] for place in numpy.flatnonzero(own))
+    made = Counter(f"{item.expected} taken for {item.predicted}" for item in items if item.wrong)
+    return made.most_common(1)[0][0]

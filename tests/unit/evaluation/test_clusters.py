@@ -8,6 +8,7 @@ import random
 import numpy
 import pytest
 
+from goldloop.errors import ModelError
 from goldloop.evaluation.clusters import CIRCUMSTANCE, Seen, regions
 from goldloop.evaluation.judged import Judged
 from goldloop.evaluation.page import page
@@ -82,12 +83,32 @@ def test_a_planted_topic_is_found_and_named_by_its_words():
     assert sum(about) / len(about) > 0.9
     # Only the half that did not show it belongs to it.
     assert worst.items == len(members) < 200 * 0.75
+    # Several groups of the same mistakes are one slice.
+    assert len(weak) == 1
 
 
 def test_errors_by_lot_have_nothing_in_common_more_often_than_stated():
     alarms = sum(bool(_found(seed, [0.12] * 4)[0]) for seed in range(1, 41))
     # At 5% each, more than six of forty happen less than once in two hundred times.
     assert alarms <= 6
+
+
+def test_images_are_named_by_the_mistake_that_is_made():
+    texts, right, points = _items(0, [0.03, 0.03, 0.35, 0.03])
+    judged = _judged(texts, right)
+    place = {text.encode(): point for text, point in zip(texts, points, strict=True)}
+    seen = Seen(lambda contents: numpy.stack([place[content] for content in contents]))
+    seen.take([item.key for item in judged], list(place))
+    assert set(regions(seen, judged).values()) == {"a taken for b"}
+
+
+def test_a_network_whose_body_gives_no_point_is_judged_without():
+    def none(_contents):
+        raise ModelError("nothing that could be an embedding")
+
+    seen = Seen(none)
+    seen.take(["k"], ["text"])
+    assert regions(seen, []) == {}
 
 
 def test_few_mistakes_and_no_points_show_nothing():

@@ -1,4 +1,4 @@
-"""Fifty challengers that are the champion by another seed: the gate refuses no more of them than it states."""
+"""Fifty challengers that are the champion by another seed: the gate refuses no more than it states."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_another_seed_is_refused_no_more_often_than_stated(reports: list[Report]
     gate = gates.create({"kind": "no-worse-than-champion", "metric": "accuracy", "margin": margin})
     pairs = list(pairwise(reports))
     assert len(pairs) == CHALLENGERS
-    # They are no copies of each other, and seeds matter little: one that makes a worse model is no false alarm.
+    # They are no copies of each other; and seeds matter little, as a worse model is no false alarm.
     assert sum(a.metrics["accuracy"].value != b.metrics["accuracy"].value for a, b in pairs) > CHALLENGERS / 2
     alarms = sum(not gate.judge(challenger, champion).passed for challenger, champion in pairs)
     # Of fifty at 5% each, more than six happen once in a hundred times.
