@@ -13,6 +13,7 @@ from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
     from goldloop.dataset.version import Version
+    from goldloop.evaluation.clusters import Place
     from goldloop.evaluation.costs import Costs
     from goldloop.evaluation.data import JudgingData
     from goldloop.evaluation.report import Around, Report
@@ -44,6 +45,18 @@ def measure(
 
     folder = wiring.registry(workspace).download(model)
     return lambda contents, rate: measured(predictor.predict, contents, rate, folder)
+
+
+def placed(predictor: Predictor) -> Place | None:
+    """How a report finds out what items have in common as the model itself sees them.
+
+    None where answers are no classes: a network's body then sees places rather than the whole.
+    """
+    from goldloop.quality.embeddings import points_of
+
+    if not predictor.task.answers_are_classes:
+        return None
+    return lambda contents: points_of(predictor.task, predictor.model, contents, predictor.device)
 
 
 def judging_data(workspace: Workspace, model: ModelVersion, version: Version, report: Report) -> JudgingData:

@@ -341,6 +341,7 @@ def evaluate(
             own_models={entry.ref},
             around=judging.around(workspace, version, split),
             measure=judging.measure(workspace, entry, predictor),
+            place=judging.placed(predictor),
             spoiled=spoiled,
         )
         report = report.judged_by(judging.judging_data(workspace, entry, version, report))

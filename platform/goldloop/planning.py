@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from goldloop import production, wiring
+from goldloop import production, selecting, wiring
 from goldloop.catalog import forgotten, prospect
 from goldloop.catalog.arrivals import Arrivals
 from goldloop.connectors import _intake as intake
@@ -55,6 +55,8 @@ class Plan:
         new_tasks: how many a push would make then.
         waiting: items that would wait, as enough tasks are open.
         orphaned: tasks whose item is gone or superseded; they stay, with their annotations.
+        enough: why no more is sent to annotators, by the recipe's `labeling.stop`, as far as is known here;
+            None while more is wanted.
     """
 
     recipe: str
@@ -64,6 +66,7 @@ class Plan:
     new_tasks: int
     waiting: int
     orphaned: int
+    enough: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -88,7 +91,9 @@ class Plan:
         """What there is to say beside the table."""
         annotated = sum(each.annotated for each in self.sources)
         told = {"push": f"{self.new_tasks:,} new tasks"}
-        if self.waiting:
+        if self.enough is not None:
+            told["push"] = f"no new tasks: {self.enough}"
+        elif self.waiting:
             told["push"] += f"; {self.waiting:,} items wait, as enough tasks are open"
         if self.orphaned:
             told["tasks"] = f"{self.orphaned:,} of items that are gone or superseded stay as they are"
@@ -131,6 +136,10 @@ def plan(
             need = recipe.labeling.annotators_per_item
             room = max(batch - prospect.unfinished_tasks(connection, recipe.name, need), 0)
         new_tasks = create if batch is None else min(create, room)
+        labelled = prospect.finished_tasks(connection, recipe.name, recipe.labeling.annotators_per_item)
+        enough = selecting.enough(recipe, workspace, labelled)
+        if enough is not None:
+            new_tasks = 0
         return Plan(
             recipe.name,
             [
@@ -142,4 +151,5 @@ def plan(
             new_tasks,
             create - new_tasks,
             prospect.orphaned_tasks(connection, recipe.name),
+            enough,
         )

@@ -10,7 +10,7 @@ from goldloop import wiring
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.server_side import Place
-from goldloop.errors import GoldloopError
+from goldloop.errors import GoldloopError, VersionError
 from goldloop.progress import Progress
 from goldloop.recipe import Recipe
 from goldloop.records import Item, Prediction
@@ -67,16 +67,18 @@ def next_up(
     from goldloop.labeling.selection import at_random
 
     select = recipe.labeling.select
+    need = recipe.labeling.annotators_per_item
     with workspace.engine.connect() as connection:
         live = server_side.tasks_of(connection, place) if recipe.labeling.stop is not None else {}
         answers = server_side.answer_counts(connection, place) if live else {}
-    why = enough(recipe, workspace, answers, live)
+    labelled = sum(answers.get(task, 0) >= need for task in live.values())
+    why = enough(recipe, workspace, labelled, progress)
     if why is not None:
         return [], why
     with workspace.engine.connect() as connection:
         room = None
         if select.batch is not None:
-            waiting = server_side.count_unfinished(connection, place, recipe.labeling.annotators_per_item)
+            waiting = server_side.count_unfinished(connection, place, need)
             room = max(select.batch - waiting, 0)
         fresh = server_side.keys_to_push(connection, place)
         if select.strategy.kind == "random":
@@ -122,26 +124,43 @@ def useful_first(
 
 
 def enough(
-    recipe: Recipe, workspace: Workspace, answers: Mapping[int, int], live: Mapping[str, int]
+    recipe: Recipe, workspace: Workspace, labelled: int, progress: Progress | None = None
 ) -> str | None:
     """Why no more is sent to annotators, by the recipe's stop rule; None while more is wanted.
 
     Args:
         recipe: its rule.
-        workspace: has its models.
-        answers: task id -> answers given.
-        live: key -> task id.
+        workspace: has its models, and its latest version.
+        labelled: tasks that have their answers.
+        progress: where to tell how far it is, if a learning curve that the rule needs may be measured now;
+            without it, only one that is known already is heeded.
     """
     from goldloop.labeling.stopping import reason_to_stop
 
     stop = recipe.labeling.stop
     if stop is None:
         return None
-    need = recipe.labeling.annotators_per_item
-    labelled = sum(answers.get(task, 0) >= need for task in live.values())
     models = wiring.registry(workspace).models(recipe.name) if stop.gain is not None else []
     values = [model.value for model in sorted(models, key=lambda model: model.number)]
-    return reason_to_stop(stop, labelled, [value for value in values if value is not None])
+    at_most = None
+    if stop.worth is not None and (stop.labels is None or labelled < stop.labels):
+        at_most = _worth_at_most(recipe, workspace, stop.worth.labels, progress)
+    return reason_to_stop(stop, labelled, [value for value in values if value is not None], at_most)
+
+
+def _worth_at_most(
+    recipe: Recipe, workspace: Workspace, more: int, progress: Progress | None
+) -> float | None:
+    """What so many more labels would gain at most, nine times of ten; None while that cannot be told."""
+    from goldloop import budgeting
+
+    found = budgeting.known(recipe, workspace)
+    if found is None and progress is not None:
+        try:
+            found = budgeting.budget(recipe, workspace, progress)
+        except VersionError as error:
+            progress.say(f"push: what more labels are worth is not known yet: {error}")
+    return None if found is None else found.worth(more).gain.high
 
 
 def _predictions(recipe: Recipe, workspace: Workspace, progress: Progress) -> Predictions | None:

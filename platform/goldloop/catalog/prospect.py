@@ -138,6 +138,12 @@ def tasks_to_make(connection: Connection, recipe: str) -> int:
 
 def unfinished_tasks(connection: Connection, recipe: str, answers: int) -> int:
     """How many tasks have fewer answers than are needed, as far as was collected."""
+    live = select(func.count()).where(tasks.c.recipe == recipe, tasks.c.state == "live")
+    return int(connection.execute(live).scalar_one()) - finished_tasks(connection, recipe, answers)
+
+
+def finished_tasks(connection: Connection, recipe: str, answers: int) -> int:
+    """How many tasks have the answers that are needed, as far as was collected."""
     per_task = (
         select(annotation_table.c.task_id, annotation_table.c.server)
         .where(annotation_table.c.recipe == recipe, annotation_table.c.cancelled.is_(False))
@@ -145,9 +151,7 @@ def unfinished_tasks(connection: Connection, recipe: str, answers: int) -> int:
         .having(func.count() >= answers)
         .subquery()
     )
-    done = select(func.count()).select_from(per_task)
-    live = select(func.count()).where(tasks.c.recipe == recipe, tasks.c.state == "live")
-    return int(connection.execute(live).scalar_one()) - int(connection.execute(done).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(per_task)).scalar_one())
 
 
 def orphaned_tasks(connection: Connection, recipe: str) -> int:

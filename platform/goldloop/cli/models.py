@@ -1,4 +1,4 @@
-"""Models: `models | evaluate | blame | promote | rollback | serve | access | deploy`."""
+"""Models: `models | evaluate | blame | promote | rollback | serve | access | deploy | export-model`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODEL = typer.Argument(..., help="NAME for the champion, NAME/latest, or NAME/NU
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (models, evaluate, blame, promote, rollback, serve, access, deploy):
+    for command in (models, evaluate, blame, promote, rollback, serve, access, deploy, export_model):
         app.command()(command)
 
 
@@ -232,3 +232,35 @@ def deploy(
         show_json(facts)
     else:
         show_facts({**facts, "next": f"{written.folder / 'README.md'} says how to start it"})
+
+
+def export_model(
+    model: str = MODEL,
+    form: str = typer.Argument("folder", help="folder (what transformers loads) or onnx."),
+    to: Path = typer.Option(None, "--to", help="The folder; by default exports/NAME-NUMBER-FORM."),
+    push: str = typer.Option(
+        None, "--push", help="USER/NAME of a repository on the Hub to send it to; a new one is private."
+    ),
+    as_json: bool = AS_JSON,
+) -> None:
+    """A model for elsewhere: safetensors, processor and card, or ONNX checked for equal answers."""
+    from typing import Any
+
+    from goldloop.exporting import export_model
+
+    if form not in ("folder", "onnx"):
+        raise typer.BadParameter(f"the form is folder or onnx, not {form!r}")
+    chosen: Any = form
+    done = export_model(model, to, form=chosen, push=push, progress=progress())
+    if as_json:
+        show_json(done.facts())
+        return
+    facts: dict[str, object] = {"model": done.model, "folder": done.folder, "files": ", ".join(done.files)}
+    if done.check is not None:
+        facts["answers differ by"] = (
+            f"{done.check.difference:.1e} at most, on {done.check.items} items; "
+            f"{done.check.tolerance:g} are let through"
+        )
+    if done.repository is not None:
+        facts["sent to"] = done.repository
+    show_facts(facts)

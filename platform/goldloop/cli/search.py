@@ -1,8 +1,9 @@
-"""Before and around training: `tune | estimate`."""
+"""Before and around training: `tune | estimate | budget`."""
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from goldloop.cli.display import AS_JSON, OVERRIDES, RECIPE, progress, show_fact
 
 if TYPE_CHECKING:
     from goldloop.estimation import Estimate
+    from goldloop.learning_curve.budget import Budget, Worth
     from goldloop.results import Tuned
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (tune, estimate):
+    for command in (tune, estimate, budget):
         app.command()(command)
 
 
@@ -195,3 +197,57 @@ def _time(seconds: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.0f}"
+
+
+def budget(
+    recipe: Path = RECIPE,
+    overrides: list[str] = OVERRIDES,
+    labels: list[int] = typer.Option(
+        None,
+        "--labels",
+        min=1,
+        help="So many more labels; may be said again. By default a few round numbers.",
+    ),
+    way: str = typer.Option(
+        "auto", "--way", help="What is trained: embeddings, training, or auto, which chooses by the recipe."
+    ),
+    split: str = typer.Option("test", "--split", help="What judges: test or validation."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """What more labels would be worth, with an interval, by trainings on some of those that there are."""
+    from goldloop.budgeting import budget
+    from goldloop.recipe import load
+
+    if way not in ("auto", "embeddings", "training"):
+        raise typer.BadParameter(f"--way is auto, embeddings or training, not {way!r}")
+    if split not in ("test", "validation"):
+        raise typer.BadParameter(f"--split is test or validation, not {split!r}")
+    chosen: Any = {"way": way, "split": split}
+    found = budget(load(recipe, overrides or ()), progress=progress(), **chosen)
+    worths = found.worths(labels or found.ladder())
+    if as_json:
+        show_json({**found.facts(), "worth": [asdict(worth) for worth in worths]})
+        return
+    _show_worths(found, worths)
+
+
+def _show_worths(found: Budget, worths: list[Worth]) -> None:
+    rows = [
+        (
+            f"{worth.more:,}",
+            f"{100 * worth.gain.value:+.1f}",
+            f"{100 * worth.gain.low:+.1f} to {100 * worth.gain.high:+.1f}",
+            f"{100 * worth.figure.value:.1f}%",
+        )
+        for worth in worths
+    ]
+    title = f"{found.split} {found.metric} by {found.labels:,} labels of {found.version}"
+    show_table(("more labels", "points", "8 times of 10", "then"), rows, title)
+    show_facts(
+        {
+            "now": f"{100 * found.curve.means[-1]:.1f}% by {found.trained:,} labels that train",
+            "who learns": found.model,
+            "so": "; ".join(worth.in_words() for worth in worths[-2:]),
+            "page": found.page,
+        }
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from goldloop.errors import GoldloopError
+from goldloop.evaluation.clusters import CIRCUMSTANCE
 from goldloop.evaluation.judged import Judged
 from goldloop.evaluation.report import Content, Report
 from goldloop.pages import template
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _MOST_WRONG = 60
 _MOST_SLICES = 40
+_MOST_ALIKE = 6
 _LONGEST_TEXT = 600
 _THUMBNAIL = 144
 _DRAWING = 320
@@ -60,6 +62,11 @@ def page(
         verdicts=verdicts,
         picture=data_uri("image/png", picture) if picture is not None else None,
         mistakes=[_mistake(task, item, content) for item in wrong[:_MOST_WRONG]],
+        alike=[
+            (each, [_mistake(task, item, content) for item in wrong if each.holds(item)][:_MOST_ALIKE])
+            for each in report.weak()
+            if each.circumstance == CIRCUMSTANCE
+        ],
         wrong=len(wrong),
         most_slices=_MOST_SLICES,
         count=len(report.items),

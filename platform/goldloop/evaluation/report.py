@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from goldloop.errors import ModelError
+from goldloop.evaluation import clusters
 from goldloop.evaluation.calibration import Calibration, calibration_of
 from goldloop.evaluation.costs import Costs
 from goldloop.evaluation.data import JudgingData
@@ -207,6 +208,7 @@ def evaluate(
     own_models: Collection[str] = (),
     around: Around = lambda _row, _content: {},
     measure: Measure = lambda _contents, _rate: None,
+    place: clusters.Place | None = None,
     spoiled: bool = False,
 ) -> Report:
     """Judge a model by the rows of a split, in bounded memory.
@@ -223,6 +225,7 @@ def evaluate(
             where they were say nothing about it and are left out.
         around: tells the circumstances of a row, by which slices are made.
         measure: tells what the model costs to ask.
+        place: makes points of contents, by which slices of mistakes are found that no circumstance names.
         spoiled: ask about some items again, spoiled as production spoils them.
 
     Raises:
@@ -235,17 +238,20 @@ def evaluate(
     left_out: dict[str, str] = {}
     seconds = 0.0
     some: list[Asked] = []
+    seen = clusters.Seen(place)
     for chunk in chunks(task, fair(rows, frozenset(own_models), left_out)):
         contents = [each.content for each in chunk]
         began = time.perf_counter()
         predictions = predict(contents)
         seconds += time.perf_counter() - began
         some += chunk[: MOST - len(some)]
+        seen.take([each.row["key"] for each in chunk], contents)
         for each, prediction in zip(chunk, predictions, strict=True):
             judged.append(_judge(task, each, prediction, around))
     if not judged:
         raise _nothing_to_judge(version, split, len(left_out))
-    judged.sort(key=lambda item: item.key)
+    regions = clusters.regions(seen, judged)
+    judged = sorted((_lying_in(item, regions) for item in judged), key=lambda item: item.key)
     a_few, labels = [each.content for each in some], [each.expected for each in some]
     predicted = [item.predicted for item in judged]
     expected = [item.expected for item in judged]
@@ -283,6 +289,14 @@ def _judge(task: Task[Any], asked: Asked, prediction: Prediction[Any], around: A
         agreement=task.agreement(predicted, asked.expected),
         circumstances=circumstances,
     )
+
+
+def _lying_in(item: Judged, regions: Mapping[str, str]) -> Judged:
+    """The item with the region of mistakes that it lies in as a circumstance."""
+    if item.key not in regions:
+        return item
+    circumstances = {**item.circumstances, clusters.CIRCUMSTANCE: regions[item.key]}
+    return item.model_copy(update={"circumstances": circumstances})
 
 
 def _nothing_to_judge(version: str, split: str, left_out: int) -> ModelError:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from goldloop.holders.base import Holder, Place, counted
 from goldloop.progress import Progress
 
-_FOLDERS = ("*/suspects-*", "*/quality-*", "*/drift-*")
+_FOLDERS = ("*/suspects-*", "*/quality-*", "*/drift-*", "*/budget-*")
 
 
 class Findings(Holder):

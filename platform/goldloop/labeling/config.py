@@ -91,6 +91,17 @@ class Asked(BaseModel):
     annotators: int = Field(ge=1, le=50)
 
 
+class Worth(BaseModel):
+    """How little more labels must be worth for no more to be wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    labels: int = Field(ge=1)
+    """So many more."""
+    gain: float = Field(gt=0)
+    """Of the task's figure; 0.01 is a point."""
+
+
 class Stop(BaseModel):
     """When no more items are sent to annotators: as soon as one of these holds."""
 
@@ -102,11 +113,16 @@ class Stop(BaseModel):
     """The best of the last `models` models is less than this better than the best before, by their figure
     on the validation split."""
     models: int = Field(default=3, ge=1)
+    worth: Worth | None = None
+    """`{labels: 200, gain: 0.005}`: nine times of ten, 200 more labels would gain less than half a point, by
+    the learning curve of the latest version (`goldloop budget`)."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Stop:
-        if self.labels is None and self.gain is None:
-            raise ValueError("say when to stop: `labels: 2000`, or `gain: 0.005`")
+        if self.labels is None and self.gain is None and self.worth is None:
+            raise ValueError(
+                "say when to stop: `labels: 2000`, `gain: 0.005` or `worth: {labels: 200, gain: 0.005}`"
+            )
         return self
 
 

@@ -156,6 +156,24 @@ def _of_whole(points: torch.Tensor, owners: Sequence[int], count: int) -> torch.
     return sums / counts[:, None]
 
 
+def points_of(
+    task: Task[Any], model: Model, contents: Sequence[bytes | str], device: torch.device
+) -> NDArray[Any]:
+    """What a model's own body makes of contents, float32 `(n, D)`, in order; nothing is kept.
+
+    Raises:
+        ModelError: the body gives nothing that could be an embedding.
+    """
+    import numpy
+
+    rows = [{"key": str(place), task.modality: content} for place, content in enumerate(contents)]
+    found: Any = [None] * len(rows)
+    for chosen, points in _points(task, model, rows, device):
+        for place, point in zip(chosen, points, strict=True):
+            found[place] = point
+    return numpy.stack(found)
+
+
 def body_of(model: Model) -> Any:
     """A network without its head."""
     network: Any = model.network

@@ -62,6 +62,8 @@ def _one_class(
         with warnings.catch_warnings():
             # Nearly there is good enough to tell who stands out.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # Of many classes and few items, most are of another class each.
+            warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
             model.fit(points, labels)
 
     def probabilities(asked: NDArray[Any]) -> NDArray[Any]:

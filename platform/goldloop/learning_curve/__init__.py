@@ -1,0 +1,1 @@
+"""How a model's figure grows with its labels, and what more of them would be worth; arithmetic alone."""
