@@ -3,7 +3,8 @@
 A challenger is refused if it is more than `margin` below the champion on the same items AND a loss so
 large is unlikely to be chance: equally good models show it in at most 5% of comparisons, by a paired
 randomisation test. So an equally good challenger is refused in at most 1 of 20 comparisons, whatever the
-size of the test set, and fewer with a margin.
+size of the test set, and fewer with a margin. Two models are compared, not two recipes: where another seed
+alone makes a model that is truly worse by more than the margin, such a model is refused as any other.
 
 The stricter rule, to demand that the interval's lower end stays above -margin, would refuse nearly every
 equally good challenger on a test set of a few hundred items. The price of this one: on a small test
