@@ -97,8 +97,11 @@ def _case(case: Case, size: str, measurements: Measurements, file: Path) -> list
     ]
     for layer in case.layers:
         arms = chosen.layer(layer).arms
-        lines += [f"### {_LAYERS[layer]}", "", *_table(case, layer, arms, measurements), ""]
-        lines += _ratios(case, layer, arms, measurements)
+        lines += [f"### {_LAYERS[layer]}", ""]
+        if any(measurements.of(case.name, layer, arm) for arm in arms):
+            lines += [*_table(case, layer, arms, measurements), "", *_ratios(case, layer, arms, measurements)]
+        else:
+            lines += [f"{', '.join(arms)}: {ABSENT}.", ""]
     lines += _against_cache(case, measurements)
     plot = file.with_name(f"{file.stem}-{case.name}.svg")
     if _plot(plot, case, measurements):
@@ -136,8 +139,7 @@ def _table(case: Case, layer: str, arms: Sequence[str], measurements: Measuremen
     kept = [
         (title, value, form)
         for title, value, form in _COLUMNS
-        if not any(of_arms.values())
-        or any(_value(value, line) is not None for lines in of_arms.values() for line in lines)
+        if any(_value(value, line) is not None for lines in of_arms.values() for line in lines)
     ]
     rows = [
         "| arm | runs | " + " | ".join(title for title, _, _ in kept) + " |",
@@ -145,6 +147,8 @@ def _table(case: Case, layer: str, arms: Sequence[str], measurements: Measuremen
     ]
     for arm, lines in of_arms.items():
         cells = [_cell([_value(value, line) for line in lines], form) for _, value, form in kept]
+        if not lines:
+            cells[0] = ABSENT
         rows.append(f"| {arm} | {len(lines)} | " + " | ".join(cells) + " |")
     return rows
 
@@ -155,8 +159,6 @@ def _value(value: Callable[[Mapping[str, Any]], float | None], line: Mapping[str
 
 def _cell(values: Sequence[float | None], form: str) -> str:
     known = [value for value in values if value is not None]
-    if not values:
-        return ABSENT
     if not known:
         return ""
     low, middle, high = numpy.percentile(known, (25, 50, 75))

@@ -58,7 +58,7 @@ def _without_places(arguments: Sequence[str]) -> list[str]:
     return [
         each
         for number, each in enumerate(arguments)
-        if each not in places and (number == 0 or arguments[number - 1] not in places)
+        if each not in (*places, "--report-only") and (number == 0 or arguments[number - 1] not in places)
     ]
 
 

@@ -174,5 +174,5 @@ def test_without_a_gpu_its_table_says_that_nothing_has_been_measured(tmp_path: P
     assert len(cases) >= 4
     for case in cases:
         assert f"## {yaml.safe_load(case.read_text(encoding='utf-8'))['title']}" in table
-    assert "| goldloop | 0 | not yet measured |" in table
+    assert "trainer-defaults, trainer-tuned, plain, goldloop: not yet measured." in table
     assert "pairs)" not in table, "no ratio without measurements"
