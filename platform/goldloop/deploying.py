@@ -21,7 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import goldloop
-from goldloop import wiring
+from goldloop import durable, wiring
 from goldloop.acts import recorded
 from goldloop.errors import ServingError
 from goldloop.serving import deployment
@@ -99,14 +99,15 @@ def deploy(
         gpus=gpus,
         replicas=replicas,
     )
-    aside = _aside(target)
-    try:
+    if not durable.may_be_replaced(target, ["Dockerfile"]):
+        raise ServingError(
+            "the folder holds something else",
+            where=target,
+            expected="a new folder, or one that `goldloop deploy` wrote",
+            remedy="Name another with --to",
+        )
+    with durable.replaced_folder(target) as aside:
         _fill(aside, plan, entry, source)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Deployment(entry.ref, plan.image, target)
 
 
@@ -182,21 +183,6 @@ def _name_of(model: str) -> str:
 
         return load(Path(model)).name
     return model
-
-
-def _aside(target: Path) -> Path:
-    """An empty folder beside the target, which is free or was written by `deploy`."""
-    if target.exists() and not (target / "Dockerfile").is_file() and any(target.iterdir()):
-        raise ServingError(
-            "the folder holds something else",
-            where=target,
-            expected="a new folder, or one that `goldloop deploy` wrote",
-            remedy="Name another with --to",
-        )
-    aside = target.with_name(f".{target.name}.making")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    return aside
 
 
 def _kubernetes_name(name: str) -> str:

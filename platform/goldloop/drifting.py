@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from goldloop import __version__, durable, production, wiring
 from goldloop.catalog.content import items_of
-from goldloop.champion_view import answers_of, in_words, points_of
+from goldloop.champion_view import in_words, points_of
 from goldloop.monitoring.drawn import drawn, held_out
 from goldloop.monitoring.foreseen import Foreseen, foreseen
 from goldloop.monitoring.shifts import Shift, Sides, look
 from goldloop.progress import Progress, Silent
 from goldloop.recipe import Recipe, digest_of
 from goldloop.records import Item, Prediction
+from goldloop.selecting import answers_of
 from goldloop.suspicion import Rows
 from goldloop.tasks import tasks
 from goldloop.tasks._logits import TEMPERATURE
@@ -220,7 +221,7 @@ class _Look:
             return "there is no champion yet"
         if not by_champion:
             return "the champion has learned from too many of the items before"
-        said = answers_of(self.workspace, self.predictor, [*old, *new], self.progress)
+        said = answers_of(self.workspace, self.predictor, [*old, *new], self.progress, "ask")
         return said[: len(old)], said[len(old) :]
 
     def _said(self, answers: Answers | str) -> tuple[Any, Any]:

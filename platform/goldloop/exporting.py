@@ -7,16 +7,14 @@ onnx      one file in place of the weights, checked for equal answers (`registry
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from goldloop import wiring
+from goldloop import durable, wiring
 from goldloop.acts import recorded
-from goldloop.durable import flush
 from goldloop.errors import ModelError
 from goldloop.inference import MODEL_FILE
 from goldloop.loop import evaluate
@@ -83,21 +81,22 @@ def export_model(
         ModelError: no such model, it cannot be written in this form, its answers would differ, the folder
             holds something else, or the Hub refuses or may not be asked.
     """
+    from goldloop.registry.onnx_export import FACTS
+
     workspace, progress = workspace or Workspace.open(), progress or Silent()
     entry = wiring.registry(workspace).find(model)
     if push is not None:
         _check_push(push)
     target = (folder or Path("exports") / f"{entry.name}-{entry.number}-{form}").absolute()
-    aside = _aside(target)
-    try:
+    if not durable.may_be_replaced(target, [MODEL_FILE, FACTS]):
+        raise ModelError(
+            "the folder holds something else",
+            where=target,
+            expected="a new folder, or one that `goldloop export-model` wrote",
+            remedy="Name another with --to",
+        )
+    with durable.replaced_folder(target) as aside:
         check = _fill(aside, entry, form, workspace, progress)
-        for path in aside.iterdir():
-            flush(path)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     files = tuple(sorted(path.name for path in target.iterdir()))
     address = None if push is None else _send(target, push, entry.ref, progress)
     progress.say(f"export: {entry.ref} as {form} in {target}")
@@ -143,24 +142,6 @@ def _contents(entry: ModelVersion, version: str, split: str, workspace: Workspac
     ]
     # A batch of one would be taken for all that there can be.
     return contents if len(contents) > 1 else contents * 2
-
-
-def _aside(target: Path) -> Path:
-    """An empty folder beside the target, which is free or was written by an export."""
-    from goldloop.registry.onnx_export import FACTS
-
-    ours = any((target / name).is_file() for name in (MODEL_FILE, FACTS))
-    if target.exists() and not ours and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(
-            "the folder holds something else",
-            where=target,
-            expected="a new folder, or one that `goldloop export-model` wrote",
-            remedy="Name another with --to",
-        )
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    return aside
 
 
 def _check_push(repository: str) -> None:

@@ -15,11 +15,13 @@ from goldloop.progress import Progress
 from goldloop.recipe import Recipe
 from goldloop.records import Item, Prediction
 from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from goldloop.inference import Predictor
     from goldloop.labeling.strategies.base import Points, Predictions
 
 _CHUNK = 256
@@ -171,17 +173,26 @@ def _predictions(recipe: Recipe, workspace: Workspace, progress: Progress) -> Pr
     if champion is None:
         return None
     model = wiring.predictor(workspace, champion)
+    return lambda items: answers_of(workspace, model, items, progress, "select")
 
-    def predictions(items: Sequence[Item]) -> list[Prediction[Any]]:
-        found: list[Prediction[Any]] = []
-        with progress.track("select", len(items)) as advance:
-            for start in range(0, len(items), _CHUNK):
-                chunk = items[start : start + _CHUNK]
-                found += model.predict([wiring.content(workspace, item) for item in chunk])
-                advance(len(chunk))
-        return found
 
-    return predictions
+def answers_of(
+    workspace: Workspace, predictor: Predictor, items: Sequence[Item], progress: Progress, what: str
+) -> list[Prediction[Any]]:
+    """What a model says of items, in order; `what` names the work while it goes on."""
+    found: list[Prediction[Any]] = []
+    with progress.track(what, len(items)) as advance:
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            found += predictor.predict([wiring.content(workspace, item) for item in chunk])
+            advance(len(chunk))
+    return found
+
+
+def row_of(task: Task[Any], workspace: Workspace, item: Item) -> Mapping[str, Any]:
+    """An item without a label, as a task prepares rows."""
+    content = wiring.content(workspace, item)
+    return {"key": item.key, task.modality: content if isinstance(content, str) else {"bytes": content}}
 
 
 def _points(recipe: Recipe, workspace: Workspace, items: Sequence[Item], progress: Progress) -> Points:
@@ -203,17 +214,13 @@ def embedded(
 
     task = tasks.create(recipe.task)
 
-    def row(item: Item) -> Mapping[str, Any]:
-        content = wiring.content(workspace, item)
-        return {"key": item.key, task.modality: content if isinstance(content, str) else {"bytes": content}}
-
     training = recipe.training
     if training is not None and isinstance(training.checkpoint, str):
         keys = [item.key for item in items]
         settings = training.model_settings()
 
         def read(places: Sequence[int]) -> list[Mapping[str, Any]]:
-            return [row(items[place]) for place in places]
+            return [row_of(task, workspace, items[place]) for place in places]
 
         try:
             points = embed(task, training.checkpoint, settings, keys, read, workspace.cache, progress)
