@@ -35,7 +35,7 @@ class EarlyStopping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patience: int = Field(default=3, ge=1)
-    """Evaluations without a rise before the run stops."""
+    """Evaluations without a rise before the run stops; while the learning rate warms up none counts."""
     minimum_rise: float = Field(default=0.0, ge=0.0)
 
 

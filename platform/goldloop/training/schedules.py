@@ -10,9 +10,14 @@ _DECAY = 0.2
 """Share of the steps after the warm-up over which `warmup-stable-decay` falls to 0."""
 
 
+def warmup_steps(total: int, config: TrainingConfig) -> int:
+    """How many of the steps the learning rate rises for."""
+    return round(config.warmup * total)
+
+
 def learning_rate_share(done: int, total: int, config: TrainingConfig) -> float:
     """What the step after `done` of `total` is taken with, in [0, 1]: a rise from 0, then the schedule."""
-    warmup = round(config.warmup * total)
+    warmup = warmup_steps(total, config)
     if done < warmup:
         return (done + 1) / warmup
     share = (done - warmup) / max(total - warmup, 1)

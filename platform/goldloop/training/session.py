@@ -21,6 +21,7 @@ from goldloop.training.cost import training_cost
 from goldloop.training.engine import Engine, Step
 from goldloop.training.events import Evaluated, Event, Note, StepLogged
 from goldloop.training.profiler import Profiler
+from goldloop.training.schedules import warmup_steps
 from goldloop.training.throughput import Meter, Throughput, Totals
 from goldloop.training.validation import Validation
 
@@ -230,7 +231,7 @@ class Session:
         rise = stopping.minimum_rise if stopping is not None else 0.0
         if standing.reference is None or value > standing.reference + rise:
             standing.reference, standing.waited = value, 0
-        else:
+        elif step.number > warmup_steps(self.engine.total, self.engine.config):
             standing.waited += 1
         event = Evaluated(step=step.number, epoch=step.epoch, metrics=metrics, best=best)
         self._lines.add(asdict(event))

@@ -214,6 +214,12 @@ def test_it_stops_early_and_keeps_the_best(images, fit):
     assert run.chosen == "best"
 
 
+def test_it_does_not_stop_while_the_learning_rate_warms_up(images, fit):
+    stopping = {"learning_rate": 1e-9, "early_stopping": {"patience": 2}}
+    run = fit(images, "run", epochs=10, warmup=0.5, **stopping)
+    assert run.epochs == 7
+
+
 def test_the_best_weights_are_kept_and_not_the_last(images, fit):
     def scored(*values: float):
         class Scored(type(images.task)):
