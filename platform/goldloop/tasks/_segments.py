@@ -105,7 +105,12 @@ def lay_out(lengths: Sequence[int], shape: tuple[int, int] | None = None, longes
 
 def answers(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """What a network says of a batch's texts, `(B, ...)`; a fixed shape has room for more of them."""
-    return logits[: len(batch.keys)] if SEGMENTS in batch.inputs else logits
+    segments = batch.inputs.get(SEGMENTS)
+    if segments is None:
+        return logits
+    if len(logits) != len(segments["starts"]):
+        raise AssertionError(f"{len(logits)} answers about {len(segments['starts'])} packed texts")
+    return logits[: len(batch.keys)]
 
 
 def _filled(bounds: NDArray[Any], width: int, texts: int, longest: int) -> NDArray[Any]:

@@ -110,7 +110,9 @@ class Compilation:
         """One pass of each shape, whose gradients are dropped."""
         engine = self._engine
         shapes = _shapes(engine) if self.static else []
-        with undisturbed(engine), warnings.catch_warnings():
+        # Layers of one class share what is compiled, but a packed network's last one may have a hook within.
+        hooks_count = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
+        with undisturbed(engine), hooks_count, warnings.catch_warnings():
             # The tracer looks at the gradient of whatever a compiled layer is given.
             warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")
             for positions in shapes:

@@ -76,7 +76,9 @@ def test_a_text_longer_than_all_should_be_is_laid_out_without_the_shape():
 
 def test_only_the_answers_about_texts_are_kept():
     logits = torch.arange(6).view(3, 2)
-    packed = Batch({SEGMENTS: {}}, None, ("a", "b"))
+    packed = Batch({SEGMENTS: {"starts": torch.arange(3)}}, None, ("a", "b"))
 
     assert answers(logits, packed).tolist() == [[0, 1], [2, 3]]
+    with pytest.raises(AssertionError, match="2 answers about 3 packed texts"):
+        answers(logits[:2], packed)
     assert answers(logits, Batch({}, None, ())) is logits
