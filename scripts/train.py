@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from accelerate import PartialState
-
 import goldloop
+from goldloop.training.device import leave_group
 from goldloop.wiring import is_main_process
 
 
@@ -23,7 +22,7 @@ def main() -> None:
     run = goldloop.train(goldloop.load(arguments.recipe, arguments.overrides), profile=arguments.profile)
     if is_main_process():
         print(f"{run.folder}: {run.summary()}")
-    PartialState().destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":

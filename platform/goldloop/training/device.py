@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +40,23 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     if precision == "fp16" and accelerator.scaler is None:
         raise _no_precision(precision, f"a {accelerator.device.type} has no fp16")
     return accelerator
+
+
+def leave_group() -> None:
+    """End this process if it is one of several that trained together; its work must be done.
+
+    It ends at once. Threads of the group may want the interpreter while that is being taken down, which then
+    aborts the process, and the others with it, though all that was asked for has been done.
+    """
+    from accelerate import PartialState
+
+    if PartialState().num_processes == 1:
+        return
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _multiplies_bf16() -> bool:

@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from goldloop.tasks.base import Model, Task
+from goldloop.training.device import leave_group
 from goldloop.training.run import train
 
 
@@ -85,7 +85,7 @@ def main() -> None:
         hear,
         checkpoint_seconds=0.0,
     )
-    PartialState().destroy_process_group()
+    leave_group()
 
 
 def narrow(task: Task, room: int) -> None:
