@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import random
-from pathlib import Path
-
 import pytest
 
 import goldloop.training.run as training_run
 from goldloop import loop
 from goldloop.attribution import blame
 from goldloop.errors import ModelError
-from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
+from goldloop.recipe import Recipe
 from goldloop.workspace import Workspace
 
-WORDS = {"food": ("soup", "bread", "cheese"), "weather": ("rain", "snow", "wind")}
 OTHER = {"food": "weather", "weather": "food"}
-NETWORK = {
-    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "vocab_size": 300,
-}  # fmt: skip
 
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
+def recipe(notes, tmp_path):
+    def recipe(rows: list[tuple[str, str]], **training) -> Recipe:
+        return notes.recipe(
+            tmp_path,
+            rows,
+            dataset={"split": {"train": 0.6, "validation": 0.1, "test": 0.3}},
+            training={"epochs": 20, "early_stopping": None, **training},
+        )
 
-
-def _texts() -> list[tuple[str, str]]:
-    chance = random.Random(0)
-    return [
-        (f"{chance.choice(words)} and {chance.choice(words)}, number {number}", name)
-        for number in range(60)
-        for name, words in WORDS.items()
-    ]
-
-
-def _recipe(folder: Path, rows: list[tuple[str, str]], **training) -> Recipe:
-    path = folder / "texts.jsonl"
-    path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
-    label = {"from": "label", "use": "imported"}
-    return parse(
-        {
-            "name": "notes",
-            "sources": [{"kind": "table", "url": str(path), "text": "text", "label": label}],
-            "task": {"kind": "text-classification", "classes": list(WORDS)},
-            "dataset": {"split": {"train": 0.6, "validation": 0.1, "test": 0.3}},
-            "training": {
-                "checkpoint": {"from-config": NETWORK},
-                "epochs": 20,
-                "early_stopping": None,
-                "batch_size": 8,
-                "learning_rate": 5.0e-3,
-                **training,
-            },
-        }
-    )
+    return recipe
 
 
 def _model(recipe: Recipe, workspace: Workspace) -> str:
@@ -84,11 +51,11 @@ def _flipped(rows, spared: set[str], count: int) -> list[tuple[str, str]]:
     return found
 
 
-def test_wrong_labels_are_blamed_and_a_search_is_not_done_twice(workspace, tmp_path, monkeypatch):
-    rows = _texts()
-    first = _model(_recipe(tmp_path, rows), workspace)
+def test_wrong_labels_are_blamed_and_a_search_is_not_done_twice(notes, recipe, workspace, monkeypatch):
+    rows = notes.rows(60)
+    first = _model(recipe(rows), workspace)
     bad = _flipped(rows, _held_out(workspace, first), 36)
-    second = _model(_recipe(tmp_path, bad, weight_decay=0.02), workspace)
+    second = _model(recipe(bad, weight_decay=0.02), workspace)
     found = blame("notes/2", "notes/1", on=second, workspace=workspace)
     assert (found.model, found.against) == ("notes/2", "notes/1")
     assert found.value < found.rival
@@ -106,10 +73,10 @@ def test_wrong_labels_are_blamed_and_a_search_is_not_done_twice(workspace, tmp_p
     assert again == found
 
 
-def test_items_that_came_and_went_are_a_difference_of_data(workspace, tmp_path):
-    rows = _texts()
-    _model(_recipe(tmp_path, rows[:100], epochs=1), workspace)
-    _model(_recipe(tmp_path, rows[4:], epochs=1), workspace)
+def test_items_that_came_and_went_are_a_difference_of_data(notes, recipe, workspace):
+    rows = notes.rows(60)
+    _model(recipe(rows[:100], epochs=1), workspace)
+    _model(recipe(rows[4:], epochs=1), workspace)
     found = blame("notes/2", "notes/1", workspace=workspace)
     differs = {cause.factor: cause.differs for cause in found.causes}
     assert set(differs) == {"data", "seed"}
@@ -118,7 +85,7 @@ def test_items_that_came_and_went_are_a_difference_of_data(workspace, tmp_path):
     assert 0 <= fewer <= 4
 
 
-def test_a_model_that_is_alone_cannot_be_blamed(workspace, tmp_path):
-    _model(_recipe(tmp_path, _texts(), epochs=1), workspace)
+def test_a_model_that_is_alone_cannot_be_blamed(notes, recipe, workspace):
+    _model(recipe(notes.rows(60), epochs=1), workspace)
     with pytest.raises(ModelError, match="no other model"):
         blame("notes/1", workspace=workspace)

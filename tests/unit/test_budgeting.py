@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -14,64 +13,22 @@ from goldloop.budgeting import budget, known
 from goldloop.errors import TrainingError, VersionError
 from goldloop.learning_curve.budget import Budget
 from goldloop.planning import plan
-from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
-from goldloop.tasks import tasks
+from goldloop.recipe import Recipe
 from goldloop.workspace import Workspace
 
-WORDS = {"food": ("soup", "bread", "cheese"), "weather": ("rain", "snow", "wind")}
-NETWORK = {
-    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "vocab_size": 300,
-}  # fmt: skip
+SECTIONS = {
+    "dataset": {"split": {"train": 0.6, "validation": 0.15, "test": 0.25}, "duplicates": {"texts": "off"}},
+    "training": {"epochs": 20},
+}
 
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
+def recipe(notes, tmp_path):
+    def recipe(items: int = 120, labeling: dict | None = None, **training) -> Recipe:
+        sections = {**SECTIONS, "training": {**SECTIONS["training"], **training}}
+        return notes.recipe(tmp_path, notes.rows(items // 2), labeling=labeling or {}, **sections)
 
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    """A checkpoint of a network that has learned nothing; its embeddings tell words apart all the same."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    task = tasks.create({"kind": "text-classification", "classes": ["x", "y"]})
-    texts = [f"{word} and" for words in WORDS.values() for word in words]
-    model = task.model({"from-config": NETWORK}, texts=texts * 20)
-    model.network.save_pretrained(folder)
-    model.processor.save_pretrained(folder)
-    return folder
-
-
-def _recipe(folder: Path, items: int = 120, labeling: dict | None = None, **training) -> Recipe:
-    chance = random.Random(0)
-    rows = [
-        {"text": f"{chance.choice(words)} and {chance.choice(words)}, number {number}", "label": name}
-        for number in range(items // 2)
-        for name, words in WORDS.items()
-    ]
-    path = folder / f"texts-{items}.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    label = {"from": "label", "use": "imported"}
-    return parse(
-        {
-            "name": "notes",
-            "sources": [{"kind": "table", "url": str(path), "text": "text", "label": label}],
-            "task": {"kind": "text-classification", "classes": list(WORDS)},
-            "labeling": labeling or {},
-            "dataset": {
-                "split": {"train": 0.6, "validation": 0.15, "test": 0.25},
-                "duplicates": {"texts": "off"},
-            },
-            "training": {
-                "checkpoint": {"from-config": NETWORK},
-                "epochs": 20,
-                "batch_size": 8,
-                "learning_rate": 5.0e-3,
-                **training,
-            },
-        }
-    )
+    return recipe
 
 
 def _committed(recipe: Recipe, workspace: Workspace) -> Recipe:
@@ -80,8 +37,10 @@ def _committed(recipe: Recipe, workspace: Workspace) -> Recipe:
     return recipe
 
 
-def test_heads_on_embeddings_tell_what_more_labels_are_worth(tmp_path, workspace, checkpoint, monkeypatch):
-    recipe = _committed(_recipe(tmp_path, checkpoint=str(checkpoint)), workspace)
+def test_heads_on_embeddings_tell_what_more_labels_are_worth(
+    recipe, workspace, unlearned_checkpoint, monkeypatch
+):
+    recipe = _committed(recipe(checkpoint=str(unlearned_checkpoint)), workspace)
     assert known(recipe, workspace) is None
 
     found = budget(recipe, workspace)
@@ -100,15 +59,15 @@ def test_heads_on_embeddings_tell_what_more_labels_are_worth(tmp_path, workspace
     page = Path(found.page).read_text()
     assert "<svg" in page
     assert found.version in page
-    assert str(checkpoint.parent) not in page
+    assert str(unlearned_checkpoint.parent) not in page
     assert {path.name for path in Path(found.page).parent.iterdir()} == {"budget.json", "budget.html"}
     assert Budget.of_facts(json.loads(json.dumps(found.facts()))) == found == known(recipe, workspace)
     monkeypatch.setattr("goldloop.quality.linear_head.fitted", lambda *_: pytest.fail("it is known"))
     assert budget(recipe, workspace) == found
 
 
-def test_the_recipes_own_trainings_go_on_where_they_were_killed(tmp_path, workspace, monkeypatch):
-    recipe = _committed(_recipe(tmp_path), workspace)
+def test_the_recipes_own_trainings_go_on_where_they_were_killed(recipe, workspace, monkeypatch):
+    recipe = _committed(recipe(), workspace)
     real, trained = training_run.train, []
 
     def dies(*arguments, **options):
@@ -134,32 +93,29 @@ def test_the_recipes_own_trainings_go_on_where_they_were_killed(tmp_path, worksp
     assert "bert, trained as the recipe says" in found.model
 
 
-def test_what_cannot_be_told_says_why(tmp_path, workspace):
-    recipe = _committed(_recipe(tmp_path, items=40), workspace)
+def test_what_cannot_be_told_says_why(recipe, workspace):
+    recipe = _committed(recipe(items=40), workspace)
     with pytest.raises(VersionError, match="too few labels"):
         budget(recipe, workspace)
     with pytest.raises(TrainingError, match="which model"):
         budget(recipe.model_copy(update={"training": None}), workspace)
 
 
-def test_labels_that_are_worth_too_little_are_not_asked_for(tmp_path, workspace, checkpoint):
+def test_labels_that_are_worth_too_little_are_not_asked_for(recipe, workspace, unlearned_checkpoint):
     stop = {"stop": {"worth": {"labels": 60, "gain": 0.3}}}
-    recipe = _recipe(tmp_path, labeling=stop, checkpoint=str(checkpoint))
-    assert selecting.enough(recipe, workspace, 0) is None
-    _committed(recipe, workspace)
+    patient = recipe(labeling=stop, checkpoint=str(unlearned_checkpoint))
+    assert selecting.enough(patient, workspace, 0) is None
+    _committed(patient, workspace)
     # A plan measures nothing; a push does.
-    assert plan(recipe, workspace).enough is None
-    assert known(recipe, workspace) is None
-    why = selecting.enough(recipe, workspace, 0, loop.SILENT)
+    assert plan(patient, workspace).enough is None
+    assert known(patient, workspace) is None
+    why = selecting.enough(patient, workspace, 0, loop.SILENT)
     assert why is not None
     assert "60 more labels would gain" in why
-    planned = plan(recipe, workspace)
+    planned = plan(patient, workspace)
     assert planned.enough == why
     assert planned.new_tasks == 0
     assert why in planned.remarks()["push"]
-    eager = _recipe(
-        tmp_path,
-        labeling={"stop": {"worth": {"labels": 60, "gain": 1e-9}}},
-        checkpoint=str(checkpoint),
-    )
+    stop = {"stop": {"worth": {"labels": 60, "gain": 1e-9}}}
+    eager = recipe(labeling=stop, checkpoint=str(unlearned_checkpoint))
     assert selecting.enough(eager, workspace, 0, loop.SILENT) is None

@@ -13,16 +13,9 @@ from goldloop.errors import VersionError
 from goldloop.monitoring.drawn import drawn, held_out
 from goldloop.recipe import Recipe, parse
 from goldloop.records import Item, content_key
-from goldloop.settings import Settings
-from goldloop.workspace import Workspace
 
 NORMAL = ("rain", "snow", "wind", "sun", "storm", "cloud")
 STRANGE = ("null", "pointer", "stack", "frame", "kernel", "segment")
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
 
 
 def _text(number: int, words: tuple[str, ...] = NORMAL) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -13,44 +12,17 @@ from goldloop import loop, wiring
 from goldloop.errors import ModelError
 from goldloop.exporting import export_model
 from goldloop.inference import Predictor
-from goldloop.recipe import parse
 from goldloop.settings import Settings
 from goldloop.workspace import Workspace
 
-WORDS = {"food": ("soup", "bread", "cheese"), "weather": ("rain", "snow", "wind")}
-NETWORK = {
-    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "vocab_size": 300,
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(notes, tmp_path_factory) -> Workspace:
     """One with a registered model, `notes/1`."""
     folder = tmp_path_factory.mktemp("exporting")
     workspace = Workspace(folder / "state", Settings())
-    chance = random.Random(0)
-    rows = [
-        {"text": f"{chance.choice(words)} and {chance.choice(words)}, number {number}", "label": name}
-        for number in range(40)
-        for name, words in WORDS.items()
-    ]
-    table = folder / "texts.jsonl"
-    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    label = {"from": "label", "use": "imported"}
-    recipe = parse(
-        {
-            "name": "notes",
-            "sources": [{"kind": "table", "url": str(table), "text": "text", "label": label}],
-            "task": {"kind": "text-classification", "classes": list(WORDS)},
-            "dataset": {"duplicates": {"texts": "off"}},
-            "training": {
-                "checkpoint": {"from-config": NETWORK},
-                "epochs": 4,
-                "batch_size": 8,
-                "learning_rate": 5.0e-3,
-            },
-        }
+    recipe = notes.recipe(
+        folder, notes.rows(40), dataset={"duplicates": {"texts": "off"}}, training={"epochs": 4}
     )
     loop.pull(recipe, workspace)
     loop.commit(recipe, workspace)

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from goldloop import loop
 from goldloop.evaluation.report import Report, verdicts_in
-from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
+from goldloop.recipe import Recipe
 from goldloop.wiring import registry, report_folder
 from goldloop.workspace import Workspace
 
-NETWORK = {
-    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "vocab_size": 300,
-}  # fmt: skip
-
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
-
-
-@pytest.fixture
-def recipe(tmp_path) -> Recipe:
+def recipe(notes, tmp_path) -> Recipe:
     """Sixty texts with labels, and gates."""
-    words = {"food": "soup and bread", "weather": "rain and snow"}
-    rows = [
-        {"text": f"{words[name]}, number {number}", "label": name} for number in range(30) for name in words
-    ]
-    path = tmp_path / "texts.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    label = {"from": "label", "use": "imported"}
-    return parse(
-        {
-            "name": "notes",
-            "sources": [{"kind": "table", "url": str(path), "text": "text", "label": label}],
-            "task": {"kind": "text-classification", "classes": list(words)},
-            "dataset": {
-                "split": {"train": 0.4, "validation": 0.1, "test": 0.5},
-                "duplicates": {"texts": "off"},
-            },
-            "training": {"checkpoint": {"from-config": NETWORK}, "epochs": 2, "batch_size": 8},
-            "gates": [
-                {"kind": "at-least", "metric": "accuracy", "value": 0.1},
-                {"kind": "size", "megabytes": 99},
-            ],
-        }
+    return notes.recipe(
+        tmp_path,
+        notes.rows(30),
+        dataset={"split": {"train": 0.4, "validation": 0.1, "test": 0.5}, "duplicates": {"texts": "off"}},
+        training={"epochs": 2},
+        gates=[
+            {"kind": "at-least", "metric": "accuracy", "value": 0.1},
+            {"kind": "size", "megabytes": 99},
+        ],
     )
 
 

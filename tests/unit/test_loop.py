@@ -9,15 +9,8 @@ from goldloop.catalog.content import items_of
 from goldloop.errors import TrainingError, VersionError, WorkspaceError
 from goldloop.examples.digits import write_digits
 from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
-from goldloop.workspace import Workspace
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
 
 
 @pytest.fixture

@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from goldloop import loop
 from goldloop.catalog.content import item_states
 from goldloop.cleaning.report import summary
 from goldloop.planning import plan
 from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
 from goldloop.workspace import Workspace
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
 
 
 def _recipe(tmp_path: Path, **fields) -> Recipe:

@@ -10,13 +10,7 @@ from goldloop import erasure, loop, production
 from goldloop.catalog.content import items_of
 from goldloop.recipe import Recipe, parse
 from goldloop.records import content_key
-from goldloop.settings import Settings
 from goldloop.workspace import Workspace
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
 
 
 @pytest.fixture

@@ -12,69 +12,26 @@ import goldloop.training.run as training_run
 from goldloop import loop
 from goldloop.assessment import quality_
 from goldloop.errors import TrainingError, VersionError
-from goldloop.recipe import Recipe, parse
 from goldloop.records import content_key
-from goldloop.settings import Settings
 from goldloop.suspicion import suspects
 from goldloop.tasks import tasks
-from goldloop.workspace import Workspace
 
-WORDS = {"food": ("soup", "bread", "cheese"), "weather": ("rain", "snow", "wind")}
-NETWORK = {
-    "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "vocab_size": 300,
-}  # fmt: skip
+TRAINING = {"epochs": 20}
 
 
 @pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
-
-
-def _table(folder: Path, wrong: int = 4) -> tuple[Path, set[str]]:
-    """Texts about two things, of which some have the other's label."""
-    chance = random.Random(0)
-    rows = [
-        (f"{chance.choice(words)} and {chance.choice(words)}, number {number}", name)
-        for number in range(30)
-        for name, words in WORDS.items()
-    ]
-    flipped = {text for text, _ in chance.sample(rows, wrong)}
+def spoiled(notes) -> tuple[list[tuple[str, str]], set[str]]:
+    """Texts about two things, of which four have the other's label; and those four."""
+    rows = notes.rows(60)
+    flipped = {text for text, _ in random.Random(0).sample(rows, 4)}
     other = {"food": "weather", "weather": "food"}
-    lines = [{"text": text, "label": other[name] if text in flipped else name} for text, name in rows]
-    path = folder / "texts.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path, flipped
-
-
-def _recipe(table: Path, **training) -> Recipe:
-    return parse(
-        {
-            "name": "notes",
-            "sources": [
-                {
-                    "kind": "table",
-                    "url": str(table),
-                    "text": "text",
-                    "label": {"from": "label", "use": "imported"},
-                }
-            ],
-            "task": {"kind": "text-classification", "classes": list(WORDS)},
-            "training": {
-                "checkpoint": {"from-config": NETWORK},
-                "epochs": 20,
-                "batch_size": 8,
-                "learning_rate": 5.0e-3,
-                **training,
-            },
-        }
-    )
+    return [(text, other[name] if text in flipped else name) for text, name in rows], flipped
 
 
 @pytest.fixture
-def committed(tmp_path, workspace):
-    table, flipped = _table(tmp_path)
-    recipe = _recipe(table)
+def committed(notes, spoiled, tmp_path, workspace):
+    rows, flipped = spoiled
+    recipe = notes.recipe(tmp_path, rows, training=TRAINING)
     loop.pull(recipe, workspace)
     version = loop.commit(recipe, workspace)
     return recipe, version, flipped
@@ -82,18 +39,6 @@ def committed(tmp_path, workspace):
 
 def _texts(version) -> dict[str, str]:
     return {row["key"]: row["text"] for split in version.counts for row in version.dataset(split)}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    """A checkpoint of a network that has learned nothing; its embeddings tell words apart all the same."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    task = tasks.create({"kind": "text-classification", "classes": ["x", "y"]})
-    texts = [f"{word} and" for words in WORDS.values() for word in words]
-    model = task.model({"from-config": NETWORK}, texts=texts * 20)
-    model.network.save_pretrained(folder)
-    model.processor.save_pretrained(folder)
-    return folder
 
 
 def test_folds_that_are_trained_find_planted_flips_and_go_on_where_they_were_killed(
@@ -117,7 +62,7 @@ def test_folds_that_are_trained_find_planted_flips_and_go_on_where_they_were_kil
 
     assert trained == ["fold-0", "fold-1", "fold-2"]
     texts = _texts(version)
-    assert len(found.items) == len(texts) == 60
+    assert len(found.items) == len(texts) == 120
     # A network as small as this one may believe one of the four; by chance not even one would be there.
     doubted = {texts[suspect.key] for suspect in found.items[:6]}
     assert len(doubted & flipped) >= 3
@@ -135,9 +80,11 @@ def test_folds_that_are_trained_find_planted_flips_and_go_on_where_they_were_kil
         suspects("notes", workspace)
 
 
-def test_embeddings_are_computed_once_and_find_planted_flips(tmp_path, workspace, checkpoint, monkeypatch):
-    table, flipped = _table(tmp_path)
-    recipe = _recipe(table, checkpoint=str(checkpoint))
+def test_embeddings_are_computed_once_and_find_planted_flips(
+    notes, spoiled, tmp_path, workspace, unlearned_checkpoint, monkeypatch
+):
+    rows, flipped = spoiled
+    recipe = notes.recipe(tmp_path, rows, training={**TRAINING, "checkpoint": str(unlearned_checkpoint)})
     loop.pull(recipe, workspace)
     version = loop.commit(recipe, workspace)
     texts = _texts(version)
@@ -146,7 +93,7 @@ def test_embeddings_are_computed_once_and_find_planted_flips(tmp_path, workspace
 
     assert found.way == "embeddings"
     assert {texts[suspect.key] for suspect in found.items[:6]} >= flipped
-    assert str(checkpoint.parent) not in json.dumps(found.facts()["model"])
+    assert str(unlearned_checkpoint.parent) not in json.dumps(found.facts()["model"])
     task = tasks.get("text-classification")
     monkeypatch.setattr(task, "prepare", lambda *_: pytest.fail("nothing is left to embed"))
     again = suspects(recipe, workspace, folds=3)
@@ -154,11 +101,8 @@ def test_embeddings_are_computed_once_and_find_planted_flips(tmp_path, workspace
     assert {texts[suspect.key] for suspect in again.items[:6]} >= flipped
 
 
-def test_a_version_of_few_items_and_answers_without_classes_say_what_is_missing(tmp_path, workspace):
-    table, _ = _table(tmp_path, wrong=0)
-    lines = table.read_text().splitlines()[:2]
-    table.write_text("\n".join(lines) + "\n")
-    recipe = _recipe(table)
+def test_a_version_of_few_items_and_answers_without_classes_say_what_is_missing(notes, tmp_path, workspace):
+    recipe = notes.recipe(tmp_path, notes.rows(1))
     loop.pull(recipe, workspace)
     loop.commit(recipe, workspace)
     with pytest.raises(VersionError, match="too few items"):
@@ -196,16 +140,15 @@ def test_all_findings_stand_in_one_page_and_in_json(committed, workspace):
     assert by_name["imbalance"] == by_kind["imbalance"]
 
 
-def test_near_duplicates_with_two_labels_are_shown_together_and_are_among_the_suspects(tmp_path, workspace):
-    table, _ = _table(tmp_path, wrong=0)
+def test_near_duplicates_with_two_labels_are_shown_together_and_are_among_the_suspects(
+    notes, tmp_path, workspace
+):
     pair = [
         "Please bring the soup, the bread and the cheese to table nine",
         "please bring the soup the bread and the cheese to table nine!!",
     ]
-    with table.open("a") as file:
-        for text, label in zip(pair, WORDS, strict=True):
-            file.write(json.dumps({"text": text, "label": label}) + "\n")
-    recipe = _recipe(table)
+    rows = [*notes.rows(30), *zip(pair, notes.words, strict=True)]
+    recipe = notes.recipe(tmp_path, rows, training=TRAINING)
     loop.pull(recipe, workspace)
     loop.commit(recipe, workspace)
     keys = {content_key(text.encode()) for text in pair}

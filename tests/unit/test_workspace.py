@@ -16,11 +16,6 @@ from goldloop.settings import Settings
 from goldloop.workspace import Workspace
 
 
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "state", Settings())
-
-
 def _holder(workspace: Workspace) -> subprocess.Popen[str]:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom goldloop.workspace import Workspace\n"

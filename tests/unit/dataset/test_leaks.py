@@ -15,19 +15,12 @@ from goldloop.dataset.certificate import DESCRIPTION, verify
 from goldloop.dataset.grouping import grouping_of
 from goldloop.errors import VersionError
 from goldloop.recipe import Recipe, parse
-from goldloop.settings import Settings
-from goldloop.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "duplicates"))
 
 from pictures import COPIES, scene, stored
 
 COUNT = 40
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
-    return Workspace(tmp_path / "state", Settings())
 
 
 def images(folder: Path, **dataset: Any) -> Recipe:
