@@ -84,7 +84,7 @@ def push(recipe: Recipe, workspace: Workspace) -> int:
     with workspace.lock(recipe.name):
         session = wiring.session(recipe, workspace)
         session.reconcile()
-        keys, _ = selecting.next_up(recipe, workspace, session.place, Silent())
+        keys = selecting.next_up(recipe, workspace, session.place, Silent()).keys
         work = Push(session.engine, session.place, session.client, session.project, session.writer_lock)
         items = stream_items(session.engine, recipe.name, keys)
         created = work.run(items, len(keys), tasks_of, Silent())

@@ -140,12 +140,14 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
         session = wiring.session(recipe, workspace)
         session.reconcile()
         archived = session.archive(progress)
-        keys, enough = selecting.next_up(recipe, workspace, session.place, progress)
-        if enough is not None:
-            progress.say(f"push: nothing more is sent: {enough}")
+        upcoming = selecting.next_up(recipe, workspace, session.place, progress)
+        if upcoming.enough is not None:
+            progress.say(f"push: nothing more is sent: {upcoming.enough}")
+        if upcoming.doubles:
+            progress.say(f"push: {len(upcoming.doubles):,} items are near-duplicates of others, and not sent")
         created = session.push(
-            stream_items(workspace.engine, recipe.name, keys),
-            len(keys),
+            stream_items(workspace.engine, recipe.name, upcoming.keys),
+            len(upcoming.keys),
             task.task_data,
             wiring.known_answers(task),
             progress,
@@ -153,7 +155,7 @@ def push(recipe: Recipe, workspace: Workspace | None = None, progress: Progress 
         with workspace.engine.connect() as connection:
             session.ask_more(items_of(connection, recipe.name), progress)
         with workspace.engine.begin() as connection:
-            books = server_side.write_push_books(connection, session.place, enough)
+            books = server_side.write_push_books(connection, session.place, upcoming.enough, upcoming.doubles)
     said = f", {archived} archived" if archived else ""
     progress.say(f"push: {created} new tasks{said}; {books}")
     return Pushed(created, books, session.address)

@@ -57,6 +57,7 @@ class Plan:
         orphaned: tasks whose item is gone or superseded; they stay, with their annotations.
         enough: why no more is sent to annotators, by the recipe's `labeling.stop`, as far as is known here;
             None while more is wanted.
+        each_sent: whether near-duplicates are sent too; if not, `new_tasks` may be less.
     """
 
     recipe: str
@@ -67,6 +68,7 @@ class Plan:
     waiting: int
     orphaned: int
     enough: str | None = None
+    each_sent: bool = True
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -90,11 +92,14 @@ class Plan:
     def remarks(self) -> dict[str, str]:
         """What there is to say beside the table."""
         annotated = sum(each.annotated for each in self.sources)
-        told = {"push": f"{self.new_tasks:,} new tasks"}
+        most = "" if self.each_sent else "at most "
+        told = {"push": f"{most}{self.new_tasks:,} new tasks"}
         if self.enough is not None:
             told["push"] = f"no new tasks: {self.enough}"
         elif self.waiting:
             told["push"] += f"; {self.waiting:,} items wait, as enough tasks are open"
+        if not self.each_sent and self.enough is None:
+            told["push"] += "; of near-duplicates one is sent"
         if self.orphaned:
             told["tasks"] = f"{self.orphaned:,} of items that are gone or superseded stay as they are"
         if annotated:
@@ -152,4 +157,5 @@ def plan(
             create - new_tasks,
             prospect.orphaned_tasks(connection, recipe.name),
             enough,
+            recipe.labeling.select.near_duplicates == "all",
         )

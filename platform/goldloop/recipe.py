@@ -22,6 +22,7 @@ from pydantic import (
     PlainValidator,
     SerializeAsAny,
     ValidationError,
+    model_validator,
 )
 
 from goldloop.cleaning.config import CleaningConfig
@@ -90,6 +91,13 @@ class Recipe(BaseModel):
     serving: ServingConfig = ServingConfig()
     drift: DriftConfig = DriftConfig()
     watch: WatchConfig = WatchConfig()
+
+    @model_validator(mode="after")
+    def _tells_near_duplicates(self) -> Recipe:
+        alone = self.labeling.select.near_duplicates == "one"
+        if alone and self.dataset.duplicates.of(tasks.get(self.task.kind).modality) is None:
+            raise ValueError("`labeling.select.near_duplicates: one` needs `dataset.duplicates` to be on")
+        return self
 
     def digest(self) -> str:
         """SHA-256 of the resolved recipe, in hex; the same for any way of writing the same recipe."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -62,10 +64,23 @@ def chosen(
     return order[:room]
 
 
-def next_up(
-    recipe: Recipe, workspace: Workspace, place: Place, progress: Progress
-) -> tuple[list[str], str | None]:
-    """Keys of what gets a task now, the most useful first, and why none does where enough is done."""
+@dataclass(frozen=True, slots=True)
+class NextUp:
+    """What gets a task now.
+
+    Attributes:
+        keys: of items, the most useful first.
+        enough: why there are none, where enough is done.
+        doubles: keys of items that get none, as near-duplicates -> of which one.
+    """
+
+    keys: list[str]
+    enough: str | None = None
+    doubles: Mapping[str, str] = field(default_factory=dict)
+
+
+def next_up(recipe: Recipe, workspace: Workspace, place: Place, progress: Progress) -> NextUp:
+    """Which items get a task now."""
     from goldloop.labeling.selection import at_random
 
     select = recipe.labeling.select
@@ -76,21 +91,48 @@ def next_up(
     labelled = sum(answers.get(task, 0) >= need for task in live.values())
     why = enough(recipe, workspace, labelled, progress)
     if why is not None:
-        return [], why
+        return NextUp([], why)
     with workspace.engine.connect() as connection:
         room = None
         if select.batch is not None:
             waiting = server_side.count_unfinished(connection, place, need)
             room = max(select.batch - waiting, 0)
-        fresh = server_side.keys_to_push(connection, place)
-        if select.strategy.kind == "random":
-            # By keys alone: of a hundred thousand items, none need be in memory.
-            return at_random(fresh, select.seed)[:room], None
-        wanted, have = set(fresh), server_side.tasks_of(connection, place)
+        fresh = at_random(server_side.keys_to_push(connection, place), select.seed)
+    doubles = _doubles(recipe, workspace, place, fresh, progress)
+    fresh = [key for key in fresh if key not in doubles]
+    if select.strategy.kind == "random":
+        # By keys alone: of a hundred thousand items, none need be in memory.
+        return NextUp(fresh[:room], doubles=doubles)
+    wanted = set(fresh)
+    with workspace.engine.connect() as connection:
+        have = server_side.tasks_of(connection, place)
         items = list(items_of(connection, recipe.name))
     lacking = [item for item in items if item.key in wanted]
     taken = [item for item in items if item.key in have]
-    return [item.key for item in chosen(recipe, workspace, lacking, taken, room, progress)], None
+    first = chosen(recipe, workspace, lacking, taken, room, progress)
+    return NextUp([item.key for item in first], doubles=doubles)
+
+
+def _doubles(
+    recipe: Recipe, workspace: Workspace, place: Place, fresh: Sequence[str], progress: Progress
+) -> dict[str, str]:
+    """Of items, the first of which are kept rather, those not to be sent -> their near-duplicate."""
+    if not fresh or recipe.labeling.select.near_duplicates == "all":
+        return {}
+    with workspace.engine.connect() as connection:
+        answered = set(server_side.keys_with_answer(connection, place))
+    near: dict[str, set[str]] = defaultdict(set)
+    for clique in wiring.near_duplicates(recipe, workspace, [*answered, *fresh], progress) or ():
+        for key in clique:
+            near[key].update(clique)
+    doubles: dict[str, str] = {}
+    for key in fresh:
+        twin = min(near[key] & answered, default=None) if key in near else None
+        if twin is None:
+            answered.add(key)
+        else:
+            doubles[key] = twin
+    return doubles
 
 
 def useful_first(

@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from goldloop.catalog.content import upsert
-from goldloop.catalog.ledger import Balance, replace_books
+from goldloop.catalog.ledger import Balance, amend_books, replace_books
 from goldloop.catalog.tables import annotations as annotation_table
 from goldloop.catalog.tables import batches, items, predictions, projects, reopened, tasks
-from goldloop.records import Annotation
+from goldloop.records import Annotation, Outcome
 
 _CHUNK = 2_000
 
@@ -157,6 +158,14 @@ def keys_to_push(connection: Connection, place: Place) -> Iterator[str]:
     return _keys(connection, place, or_(items.c.label_use.is_(None), items.c.label_use != "imported"))
 
 
+def keys_with_answer(connection: Connection, place: Place) -> Iterator[str]:
+    """Keys of the items that annotators have, or whose label is known already."""
+    asked = select(tasks.c.key).where(*place.where(tasks), tasks.c.state == "live")
+    current = (items.c.recipe == place.recipe, items.c.state == "current")
+    known = or_(items.c.key.in_(asked), items.c.label_use == "imported")
+    return iter(connection.execute(select(items.c.key).where(*current, known)).scalars())
+
+
 def keys_without_task(connection: Connection, place: Place) -> Iterator[str]:
     """Keys of the items that have no task and had none, whatever is known of their labels."""
     return _keys(connection, place)
@@ -190,13 +199,19 @@ def mark_archived(connection: Connection, place: Place, key: str, *, archived: b
     connection.execute(update(tasks).where(*mine).values(archived=archived))
 
 
-def write_push_books(connection: Connection, place: Place, enough: str | None = None) -> Balance:
+def write_push_books(
+    connection: Connection,
+    place: Place,
+    enough: str | None = None,
+    doubles: Mapping[str, str] = MappingProxyType({}),
+) -> Balance:
     """The books of a push, one line per item, from the tasks that are noted; in the caller's transaction.
 
     Args:
         connection: inside that transaction.
         place: recipe and server.
         enough: why no more was sent; None where that is for the tasks that are open.
+        doubles: keys of items that were not sent, as near-duplicates -> of which one.
     """
     here = and_(tasks.c.key == items.c.key, *place.where(tasks))
     current = (items.c.recipe == place.recipe, items.c.state == "current")
@@ -214,7 +229,14 @@ def write_push_books(connection: Connection, place: Place, enough: str | None = 
     lines = select(items.c.key.label("subject"), outcome.label("outcome"), reason.label("reason"))
     total = int(connection.execute(select(func.count()).where(*current)).scalar_one())
     lines = lines.select_from(items).outerjoin(tasks, here).where(*current)
-    return replace_books(connection, place.recipe, "push", total, lines)
+    books = replace_books(connection, place.recipe, "push", total, lines)
+    if not doubles:
+        return books
+    told = (
+        Outcome(subject=key, outcome="skipped", reason=f"a near-duplicate of {twin}")
+        for key, twin in doubles.items()
+    )
+    return amend_books(connection, place.recipe, "push", total, told, ())
 
 
 def note_annotations(connection: Connection, place: Place, found: Iterable[Annotation]) -> None:

@@ -61,6 +61,9 @@ class Selection(BaseModel):
     cold start. With more to say of it, `{kind: mix, parts: {uncertainty: 0.7, random: 0.3}}`."""
     batch: int | None = Field(default=None, ge=1)
     """Keep this many tasks open; by default all items are sent at once."""
+    near_duplicates: Literal["all", "one"] = "all"
+    """`one`: an item that is a near-duplicate, by `dataset.duplicates`, of one that annotators have or whose
+    label is known, is not sent; of several new ones one is."""
     seed: int = 0
 
 
