@@ -57,7 +57,6 @@ def apply(
     place: Place,
     client: LabelStudioClient,
     config: LabelingConfig,
-    live: Mapping[str, int],
     items: Iterable[Item],
     progress: Progress,
 ) -> int:
@@ -65,14 +64,16 @@ def apply(
 
     Killed at any moment and called again, it goes on.
     """
+    before = noted(engine, place)
+    if config.overlap is None and config.controls is None and not before:
+        return 0
+    with engine.connect() as connection:
+        live = server_side.tasks_of(connection, place)
     asked = {
         str(live[item.key]): wanted(config, item)
         for item in items
         if item.key in live and wanted(config, item) != config.annotators_per_item
     }
-    before = noted(engine, place)
-    if config.overlap is None and config.controls is None and not before:
-        return 0
     there = {str(task) for task in live.values()}
     done = {task: people for task, people in before.items() if task in there}
     # What was asked of more people and is not any more is made like all others.

@@ -166,9 +166,7 @@ class Session:
 
     def ask_more(self, items: Iterable[Item], progress: Progress) -> int:
         """Open tasks for more people than others where the recipe says so; returns how many were changed."""
-        with self.engine.connect() as connection:
-            live = server_side.tasks_of(connection, self.place)
-        return answers_wanted.apply(self.engine, self.place, self.client, self.config, live, items, progress)
+        return answers_wanted.apply(self.engine, self.place, self.client, self.config, items, progress)
 
     def preannotate(self, tasks: Mapping[int, Item], suggest: Suggest, model: str, progress: Progress) -> int:
         """Give each of these tasks the model's suggestion, once; returns how many got one now."""

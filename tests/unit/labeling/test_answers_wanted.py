@@ -54,7 +54,7 @@ def engine(tmp_path):
 
 
 def _apply(engine, server, config=CONFIG, items=ITEMS):
-    return answers_wanted.apply(engine, PLACE, server, config, LIVE, items, Silent())
+    return answers_wanted.apply(engine, PLACE, server, config, items, Silent())
 
 
 def test_shares_are_what_they_say_and_an_item_stays_where_it_is():
@@ -89,6 +89,11 @@ def test_tasks_are_opened_for_as_many_as_wanted_once(engine):
     assert server.told == changed
 
 
+def test_where_all_are_asked_alike_no_item_is_looked_at(engine):
+    unread = (pytest.fail("it is not needed") for _ in range(1))
+    assert _apply(engine, _Server(), LabelingConfig(), unread) == 0
+
+
 def test_a_push_that_was_killed_goes_on(engine):
     server = _Server(fails_after=120)
     with pytest.raises(KeyboardInterrupt):
@@ -118,7 +123,7 @@ def test_tasks_that_are_no_longer_there_are_left_alone(engine):
     answers_wanted.take_back(engine, PLACE, server, 1)
     assert changed
     assert server.overlap == {}
-    assert answers_wanted.apply(engine, PLACE, server, CONFIG, {}, ITEMS, Silent()) == 0
+    assert _apply(engine, server) == 0
 
 
 def test_before_the_number_of_all_changes_none_is_different(engine):
