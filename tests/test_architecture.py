@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"suspicion", "appraisal", "champion_view"},
     {"loop"},
     {"acts", "committing", "production", "champions", "judging", "selecting", "suggesting"},
-    {"budgeting"},
+    {"budgeting", "alike"},
     {"wiring", "results"},
     {"recipe"},
     {"serving", "registry", "proxy"},

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from goldloop import wiring
+from goldloop import alike, wiring
 from goldloop.catalog import fresh, server_side
 from goldloop.catalog.content import item_states, items_of
 from goldloop.catalog.ledger import Balance, amend_books, balance, by_source, write_books
@@ -141,7 +141,7 @@ def _of_everything(asked: Asked) -> Made:
     need = recipe.labeling.annotators_per_item
     settled = settle(task, items.values(), acts, policy, need, reviewer=reviewer, reopened=sent_back)
     keys = {label.key for label in settled.labels} | former(workspace.versions, asked.name)
-    near = wiring.near_duplicates(recipe, workspace, keys, progress)
+    near = alike.near_duplicates(recipe, workspace, keys, progress)
     placed = placement(
         workspace.versions,
         asked.name,
@@ -205,7 +205,7 @@ def _of_changes(asked: Asked) -> Made | None:
         items = {item.key: item for item in fresh.items_among(connection, asked.name, found.keys)}
     labelled = {label.key for label in settled.labels}
     told = found.keys | found.removed
-    near = wiring.near_duplicates_of(recipe, workspace, labelled, _standing(asked, told), asked.progress)
+    near = alike.near_duplicates_of(recipe, workspace, labelled, _standing(asked, told), asked.progress)
     remembered = before.after(found.marks.of, found.keys, settled.alike)
     known = _listed(asked)
     amended = amend(

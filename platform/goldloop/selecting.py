@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from goldloop import wiring
+from goldloop import alike, wiring
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
 from goldloop.catalog.server_side import Place
@@ -98,7 +97,7 @@ def next_up(recipe: Recipe, workspace: Workspace, place: Place, progress: Progre
             waiting = server_side.count_unfinished(connection, place, need)
             room = max(select.batch - waiting, 0)
         fresh = at_random(server_side.keys_to_push(connection, place), select.seed)
-    doubles = _doubles(recipe, workspace, place, fresh, progress)
+    doubles = alike.doubles(recipe, workspace, place, fresh, progress)
     fresh = [key for key in fresh if key not in doubles]
     if select.strategy.kind == "random":
         # By keys alone: of a hundred thousand items, none need be in memory.
@@ -111,28 +110,6 @@ def next_up(recipe: Recipe, workspace: Workspace, place: Place, progress: Progre
     taken = [item for item in items if item.key in have]
     first = chosen(recipe, workspace, lacking, taken, room, progress)
     return NextUp([item.key for item in first], doubles=doubles)
-
-
-def _doubles(
-    recipe: Recipe, workspace: Workspace, place: Place, fresh: Sequence[str], progress: Progress
-) -> dict[str, str]:
-    """Of items, the first of which are kept rather, those not to be sent -> their near-duplicate."""
-    if not fresh or recipe.labeling.select.near_duplicates == "all":
-        return {}
-    with workspace.engine.connect() as connection:
-        answered = set(server_side.keys_with_answer(connection, place))
-    near: dict[str, set[str]] = defaultdict(set)
-    for clique in wiring.near_duplicates(recipe, workspace, [*answered, *fresh], progress) or ():
-        for key in clique:
-            near[key].update(clique)
-    doubles: dict[str, str] = {}
-    for key in fresh:
-        twin = min(near[key] & answered, default=None) if key in near else None
-        if twin is None:
-            answered.add(key)
-        else:
-            doubles[key] = twin
-    return doubles
 
 
 def useful_first(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from goldloop import __version__
 from goldloop.catalog import server_side
 from goldloop.catalog.content import items_of
-from goldloop.catalog.fresh import items_among
 from goldloop.catalog.ledger import Balance
 from goldloop.cleaning.cleaner import Cleaner
 from goldloop.connectors import connectors
@@ -29,10 +28,8 @@ from goldloop.tasks.base import SettlementPolicy, Task
 from goldloop.workspace import Workspace
 
 if TYPE_CHECKING:
-    from goldloop.dataset.placement import Clique
     from goldloop.dataset.signing import SigningKey
     from goldloop.dataset.version import Version
-    from goldloop.duplicates.finder import Finder
     from goldloop.inference import Predictor
     from goldloop.labeling.config import MediaProxy
     from goldloop.labeling.session import Session
@@ -182,77 +179,6 @@ def require(workspace: Workspace, version: Version) -> None:
 
     trusted = trusted_keys(workspace.environment.trusted_keys)
     certificate.require(version.folder, trusted, workspace.cache)
-
-
-def near_duplicates(
-    recipe: Recipe, workspace: Workspace, keys: Collection[str], progress: Progress
-) -> list[Clique] | None:
-    """Which items are near-duplicates; None where the recipe does not look for any.
-
-    Args:
-        recipe: says what counts as one.
-        workspace: remembers what it has looked at.
-        keys: of the items.
-        progress: where to tell how far it is.
-
-    Raises:
-        VersionError: the items are too alike for it to be told.
-        WorkspaceError: an image is missing.
-    """
-    finder = _finder(recipe, workspace)
-    if finder is None:
-        return None
-    left = _learn(recipe, workspace, finder, finder.unknown(keys), progress)
-    return finder.cliques([key for key in keys if key not in left], progress)
-
-
-def near_duplicates_of(
-    recipe: Recipe,
-    workspace: Workspace,
-    keys: Collection[str],
-    present: Callable[[Collection[str]], Container[str]],
-    progress: Progress,
-) -> list[Clique] | None:
-    """Those of `near_duplicates` that have an item of these; the cost does not grow with the others.
-
-    Args:
-        recipe: says what counts as one.
-        workspace: remembers what it has looked at.
-        keys: of the items.
-        present: of other keys, tells which are asked about too.
-        progress: where to tell how far it is.
-
-    Raises:
-        VersionError, WorkspaceError: as `near_duplicates`.
-    """
-    finder = _finder(recipe, workspace)
-    if finder is None:
-        return None
-    left = _learn(recipe, workspace, finder, finder.unknown_among(keys), progress)
-    return finder.cliques_about({key for key in keys if key not in left}, present, progress)
-
-
-def _finder(recipe: Recipe, workspace: Workspace) -> Finder | None:
-    from goldloop.duplicates.finder import Finder
-
-    modality = tasks.get(recipe.task.kind).modality
-    rule = recipe.dataset.duplicates.of(modality)
-    return None if rule is None else Finder(workspace.cache / "duplicates", modality, rule)
-
-
-def _learn(
-    recipe: Recipe, workspace: Workspace, finder: Finder, keys: Collection[str], progress: Progress
-) -> set[str]:
-    """Have contents looked at; returns the keys of those that are gone."""
-    unknown = set(keys)
-    if not unknown:
-        return unknown
-    with workspace.engine.connect() as connection, progress.track("look", len(unknown)) as advance:
-        items = items_among(connection, recipe.name, unknown)
-        for key in finder.learn((item.key, content(workspace, item)) for item in items):
-            unknown.remove(key)
-            advance(1)
-    return unknown
 
 
 def signing_key(workspace: Workspace) -> SigningKey | None:
