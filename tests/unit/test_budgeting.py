@@ -55,7 +55,9 @@ def test_heads_on_embeddings_tell_what_more_labels_are_worth(
     worth = found.worth(60)
     assert worth.gain.low <= worth.gain.value <= worth.gain.high
     assert worth.figure.high <= 1
-    assert "60 more labels are worth" in worth.in_words()
+    low, high = (f"{100 * each:+.1f}" for each in (worth.gain.low, worth.gain.high))
+    told = f"60 more labels are worth {100 * worth.gain.value:+.1f} ({low} to {high}) points"
+    assert worth.in_words() == told
     page = Path(found.page).read_text()
     assert "<svg" in page
     assert found.version in page

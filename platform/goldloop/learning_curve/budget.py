@@ -26,10 +26,10 @@ class Worth:
     gain: Span
 
     def in_words(self) -> str:
-        """As in `200 more labels are worth +0.8 ± 0.5 points`."""
-        middle, half = (self.gain.low + self.gain.high) / 2, self.gain.half
+        """As in `200 more labels are worth +0.8 (+0.3 to +1.4) points`."""
+        value, low, high = (100 * each for each in (self.gain.value, self.gain.low, self.gain.high))
         labels = "1 more label is" if self.more == 1 else f"{self.more:,} more labels are"
-        return f"{labels} worth {100 * middle:+.1f} ± {100 * half:.1f} points"
+        return f"{labels} worth {value:+.1f} ({low:+.1f} to {high:+.1f}) points"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,6 @@ class Span:
     low: float
     high: float
 
-    @property
-    def half(self) -> float:
-        """Half of the interval's width: what stands behind ±."""
-        return (self.high - self.low) / 2
-
 
 @dataclass(frozen=True, slots=True)
 class Forecast:

@@ -52,7 +52,7 @@ def test_four_of_five_intervals_hold_the_truth(of_one: float, more: int):
             known, truth = measured(curve, seed, of_one, more)
             gain = forecast(known, [LABELS + more])[0].gain
             held.append(gain.low <= truth <= gain.high)
-            wide.append(gain.half)
+            wide.append((gain.high - gain.low) / 2)
             best.append(abs(gain.value - truth))
     assert sum(held) / len(held) >= COVERAGE
     # An interval that is wide enough holds anything: these are not much wider than the errors ask for.
@@ -65,7 +65,8 @@ def test_more_labels_are_worth_more_and_known_less():
     gains = [each.gain for each in found]
     assert gains[0].low == gains[0].high == 0
     assert [gain.value for gain in gains] == sorted(gain.value for gain in gains)
-    assert [gain.half for gain in gains] == sorted(gain.half for gain in gains)
+    widths = [gain.high - gain.low for gain in gains]
+    assert widths == sorted(widths)
     assert all(each.figure.low <= each.figure.value <= each.figure.high <= 1 for each in found)
 
 
