@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from goldloop.cli.interrupts import deliver_lost
+
 
 def main() -> None:
     """Run a command; exit code 0 done, 1 the work failed, 2 wrong usage, 130 stopped by Ctrl-C."""
     from goldloop.cli.app import app
     from goldloop.errors import GoldloopError
 
+    deliver_lost()
     try:
         app()
     except GoldloopError as error:
