@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from cases import Case, Layer, Size
 
 SAVE_EVERY = 10
 """Steps between two checkpoints on the layer `checkpoint`: those between two readings of goldloop's loss."""
+
+LAST_STEPS = 10
+"""Over how many steps the loss at the end is a mean."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,11 @@ def first_loss(job: Job, network: torch.nn.Module, processor: Any) -> float:
     with torch.inference_mode():
         logits = network(**inputs).logits.float()
     return float(torch.nn.functional.cross_entropy(logits, labels))
+
+
+def end_loss(losses: Iterable[torch.Tensor]) -> float:
+    """The mean of the losses of the last steps, which are scalars on the device."""
+    return float(torch.stack([loss.detach().float() for loss in losses]).mean())
 
 
 def stalls(job: Job, seconds: Sequence[float]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], float | None], str], ..
     ("waits a step", lambda line: line.get("syncs_per_step"), "{:.0f}"),
     ("stall ms a checkpoint", lambda line: _thousands(line.get("checkpoint_stall")), "{:.0f}"),
     ("s to the target", lambda line: line.get("seconds_to_target"), "{:.1f}"),
-    ("last loss", lambda line: line.get("last_loss"), "{:.3f}"),
+    ("loss at the end", lambda line: line.get("end_loss"), "{:.3f}"),
     ("held-out accuracy", lambda line: line.get("accuracy"), "{:.4f}"),
 )
 

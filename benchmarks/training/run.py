@@ -153,7 +153,7 @@ def measured(
     content = {
         **each,
         **{name: str(path) for name, path in paths.items()},
-        "case": case.model_dump(mode="json"),
+        "case": case.model_copy(update={"seed": case.seed + each["repeat"]}).model_dump(mode="json"),
         "size": size,
         "threads": arguments.threads,
     }

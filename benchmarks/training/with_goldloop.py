@@ -7,13 +7,14 @@ compute layer the first batch is given again and again.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from job import Job, first_loss, stalls
+from job import LAST_STEPS, Job, end_loss, first_loss, stalls
 from learning import Learning
 from starting import task_of
 from window import Window
@@ -50,7 +51,6 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     task = task_of(job.rows)
     start = Predictor.load(job.start, "cpu").model
     before = first_loss(job, start.network, _processor(job, start))
-    losses: list[float] = []
     watched = _watched(job, start.processor, window)
     saving: list[float] = []
     if job.layer == "compute":
@@ -64,14 +64,14 @@ def train(job: Job, window: Window) -> dict[str, Any]:
         job.work / "run",
         job.work / "cache",
         {},
-        lambda event: losses.append(event.loss) if isinstance(event, run.StepLogged) else None,
+        lambda event: None,
         checkpoint_seconds=0.0 if job.layer == "checkpoint" else _NEVER,
     )
     speed = done.throughput
     return {
         "precision": watched.precision,
         "first_loss": before,
-        "last_loss": losses[-1],
+        "end_loss": end_loss(watched.losses),
         "accuracy": _accuracy(job, done) if job.is_scored else None,
         "compile_seconds": 0.0 if speed is None else speed.compile_seconds or 0.0,
         "syncs_per_step": None if speed is None else speed.syncs_per_step,
@@ -98,6 +98,7 @@ def _watched(job: Job, processor: Any, window: Window) -> Any:
 
         precision = ""
         learning: ClassVar[dict[str, Any]] = {}
+        losses: ClassVar[deque[torch.Tensor]] = deque(maxlen=LAST_STEPS)
 
         def steps(self) -> Generator[Step, None, None]:
             type(self).precision = {"no": "fp32"}.get(
@@ -108,6 +109,7 @@ def _watched(job: Job, processor: Any, window: Window) -> Any:
             window.begin()
             for step in super().steps():
                 yield step
+                type(self).losses.append(step.loss)
                 window.step(step.local_examples, step.tokens, step.padded_tokens, step.wait)
                 learning.step()
             window.end()

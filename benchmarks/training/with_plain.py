@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from job import SAVE_EVERY, Job, as_loaded, first_loss, held_out_accuracy, stalls
+from job import LAST_STEPS, SAVE_EVERY, Job, as_loaded, end_loss, first_loss, held_out_accuracy, stalls
 from learning import Learning
 from window import Window
 
@@ -161,6 +162,7 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     batches = _batches(job, loader, device)
     network.train()
     learning, saving = Learning(job, network, processor, window), []
+    losses: deque[torch.Tensor] = deque(maxlen=LAST_STEPS)
     window.begin()
     for step in range(1, total + 1):
         began = time.perf_counter()
@@ -174,6 +176,7 @@ def train(job: Job, window: Window) -> dict[str, Any]:
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
         count(window, inputs, wait)
+        losses.append(loss.detach())
         learning.step()
         if job.layer == "checkpoint" and step % SAVE_EVERY == 0:
             began = time.perf_counter()
@@ -184,7 +187,7 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     return {
         "precision": "bf16" if low else "fp32",
         "first_loss": before,
-        "last_loss": float(loss),
+        "end_loss": end_loss(losses),
         "accuracy": held_out_accuracy(job, network, processor) if job.is_scored else None,
         **learning.found(),
         **stalls(job, saving),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from typing import Any
 
 import torch
 import transformers
-from job import SAVE_EVERY, Job, as_loaded, first_loss, held_out_accuracy, stalls
+from job import LAST_STEPS, SAVE_EVERY, Job, as_loaded, end_loss, first_loss, held_out_accuracy, stalls
 from learning import Learning
 from window import Window
 from with_plain import count, drained, pixels_of
@@ -42,6 +43,7 @@ class _Timed(transformers.Trainer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.saving: list[float] = []
+        self.losses: deque[torch.Tensor] = deque(maxlen=LAST_STEPS)
 
     def _save_checkpoint(self, *arguments: Any, **named: Any) -> None:
         began = time.perf_counter()
@@ -56,7 +58,9 @@ class _Timed(transformers.Trainer):
 
     def training_step(self, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
         self._inputs = inputs
-        return super().training_step(model, inputs, *arguments, **named)
+        loss = super().training_step(model, inputs, *arguments, **named)
+        self.losses.append(loss)
+        return loss
 
     def get_train_dataloader(self) -> Any:
         loader = super().get_train_dataloader()
@@ -157,11 +161,11 @@ def train(job: Job, window: Window) -> dict[str, Any]:
     trainer.window = window
     trainer.learning = Learning(job, network, processor, window)
     trainer.add_callback(_Clock(trainer))
-    result = trainer.train()
+    trainer.train()
     return {
         "precision": "bf16" if trainer.args.bf16 else "fp32",
         "first_loss": before,
-        "last_loss": float(result.training_loss),
+        "end_loss": end_loss(trainer.losses),
         "accuracy": held_out_accuracy(job, network, processor) if job.is_scored else None,
         **trainer.learning.found(),
         **stalls(job, trainer.saving),
