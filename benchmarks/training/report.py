@@ -226,7 +226,9 @@ def _against_cache(case: Case, measurements: Measurements) -> list[str]:
 
 def _plot(file: Path, case: Case, measurements: Measurements) -> bool:
     """Every measurement as a point, medians as bars; False where there is none."""
-    layers = [layer for layer in case.layers if any(measurements.of(case.name, layer, arm) for arm in ARMS)]
+    found = {(layer, arm): measurements.of(case.name, layer, arm) for layer in case.layers for arm in ARMS}
+    layers = [layer for layer in case.layers if any(found[layer, arm] for arm in ARMS)]
+    arms = [arm for arm in ARMS if any(found[layer, arm] for layer in case.layers)]
     if not layers:
         return False
     import matplotlib
@@ -237,13 +239,13 @@ def _plot(file: Path, case: Case, measurements: Measurements) -> bool:
 
     figure, axes = pyplot.subplots(1, len(layers), figsize=(4 * len(layers), 3), squeeze=False)
     for axis, layer in zip(axes[0], layers, strict=True):
-        for place, arm in enumerate(ARMS):
-            found = [line["samples_per_second"] for line in measurements.of(case.name, layer, arm).values()]
-            if found:
+        for place, arm in enumerate(arms):
+            rates = [line["samples_per_second"] for line in found[layer, arm].values()]
+            if rates:
                 colour = "tab:orange" if arm == "goldloop" else "tab:gray"
-                axis.barh(place, numpy.median(found), color=colour, alpha=0.6)
-                axis.plot(found, [place] * len(found), "k.", markersize=4)
-        axis.set_yticks(range(len(ARMS)), ARMS if axis is axes[0][0] else [""] * len(ARMS))
+                axis.barh(place, numpy.median(rates), color=colour, alpha=0.6)
+                axis.plot(rates, [place] * len(rates), "k.", markersize=4)
+        axis.set_yticks(range(len(arms)), arms if axis is axes[0][0] else [""] * len(arms))
         axis.invert_yaxis()
         axis.set_title(_LAYERS[layer].partition(" (")[0])
         axis.set_xlabel("examples per second")

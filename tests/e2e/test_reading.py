@@ -97,14 +97,37 @@ def test_both_ways_tell_the_same_to_the_byte(by_sql, by_http, http, monkeypatch)
     assert whole(by_sql.reader, project, since) == whole(by_http.reader, project, since)
     assert by_sql.reader.project_totals(project) == by_http.reader.project_totals(project)
     assert list(by_sql.reader.task_keys(project)) == list(by_http.reader.task_keys(project))
-    wanted = [ids["k1"], ids["k6"]]
-    assert by_sql.reader.keys_of(project, wanted) == by_http.reader.keys_of(project, wanted)
+    made = {number: key for key, number in ids.items()}
+    assert made == by_sql.reader.imported(project, made) == by_http.reader.imported(project, made)
     batch = by_sql.reader.find_batch(project, "one")
     assert batch == by_http.reader.find_batch(project, "one")
     assert {sent.key: (sent.annotations, sent.predictions) for sent in batch.values()}["k1"] == (2, 1)
     every = list(ids.values())
     assert by_sql.reader.worked_on(project, every) == by_http.reader.worked_on(project, every)
     assert by_sql.reader.worked_on(project, every) == {ids["k1"], ids["k3"]}
+
+
+def test_an_import_of_which_the_server_has_other_tasks_is_looked_at_in_full(by_sql, by_http, http):
+    project = by_sql.ensure_project(
+        f"goldloop:{secrets.token_hex(8)}/imports", title="imports", label_config=CONFIG
+    )
+    tasks = [TaskData(key=f"k{number}", data={"text": f"text {number}"}) for number in range(6)]
+    ids = by_sql.import_tasks(project, tasks, "one")
+    made = {number: key for key, number in ids.items()}
+    for told in (
+        dict(reversed(made.items())),
+        {**made, ids["k0"]: "another"},
+        {**made, ids["k5"]: "another"},
+        {**made, ids["k5"] + 1: "never made"},
+        {ids["k1"]: "k1", ids["k4"]: "k4"},
+    ):
+        there = {number: made[number] for number in told if number in made}
+        assert by_sql.reader.imported(project, told) == there
+        assert by_http.reader.imported(project, told) == there
+    http.delete(f"/api/tasks/{ids['k2']}/").raise_for_status()
+    rest = {number: key for number, key in made.items() if key != "k2"}
+    assert by_sql.reader.imported(project, made) == rest
+    assert by_http.reader.imported(project, made) == rest
 
 
 def test_nothing_of_a_collection_stays_on_the_server(by_http, http):

@@ -241,7 +241,8 @@ class LabelStudioClient:
         }
         kept = {name: answer.get(name) for name in sent}
         task_ids = list(answer.get("task_ids") or ())
-        by_id = self.reader.keys_of(project, task_ids) if kept == sent else {}
+        known = kept == sent and len(set(task_ids)) == len(keys)
+        by_id = self.reader.imported(project, dict(zip(task_ids, keys, strict=True))) if known else {}
         by_key = {key: task_id for task_id, key in by_id.items()}
         if set(by_key) != set(keys) or set(by_id) != set(task_ids) or len(by_id) != len(by_key):
             self.delete_tasks(project, task_ids)

@@ -108,10 +108,10 @@ class Database:
         with self._reading() as file:
             yield from file.execute(_ALL_KEYS, (project.id,))
 
-    def keys_of(self, project: Project, task_ids: Collection[int]) -> Mapping[int, str]:
-        """Those of some tasks."""
+    def imported(self, project: Project, expected: Mapping[int, str]) -> Mapping[int, str]:
+        """Each of them is looked at."""
         with self._reading() as file:
-            return dict(file.execute(_KEYS, (project.id, json.dumps(list(task_ids)))))
+            return dict(file.execute(_KEYS, (project.id, json.dumps(list(expected)))))
 
     def find_batch(self, project: Project, batch: str) -> dict[int, Sent]:
         """Those of one batch; every task of the project is looked at.

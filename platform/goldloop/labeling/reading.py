@@ -31,8 +31,13 @@ class Reader(Protocol):
     def task_keys(self, project: Project) -> Iterator[tuple[int, str]]:
         """Id and content key of every task, by id; the key is empty where the data have none."""
 
-    def keys_of(self, project: Project, task_ids: Collection[int]) -> Mapping[int, str]:
-        """Id -> content key of those of some tasks, a thousand at most, that are there."""
+    def imported(self, project: Project, expected: Mapping[int, str]) -> Mapping[int, str]:
+        """Id -> content key of what is there of the tasks of one import.
+
+        Args:
+            project: which.
+            expected: id -> content key, a thousand at most, in the order in which the import had them.
+        """
 
     def find_batch(self, project: Project, batch: str) -> dict[int, Sent]:
         """Id -> what tasks have that imports of one name made; empty if they made none."""
