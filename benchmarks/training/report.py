@@ -131,7 +131,8 @@ def _amounts(case: Case, size: Size) -> str:
     ]
     if "learning" in case.layers:
         parts.append(f"the target is an accuracy of {case.target}")
-    return f" {'; '.join(parts)}." if parts else ""
+    text = "; ".join(parts)
+    return f" {text[0].upper()}{text[1:]}." if text else ""
 
 
 def _table(case: Case, layer: str, arms: Sequence[str], measurements: Measurements) -> list[str]:
