@@ -12,7 +12,8 @@ import sqlite3
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ _OPEN_TASKS = 20_000
 """More than two people annotate meanwhile."""
 
 
+Work = Callable[[], tuple[int, int]]
+"""Sends; returns the project and how many requests failed."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A server, its database file, and a folder for what is sent."""
@@ -55,16 +60,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--tasks", type=int, default=5_000)
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds that each person takes to answer")
     parser.add_argument("--server", choices=("plain-sqlite", "sqlite"), default="plain-sqlite")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now(UTC):%Y-%m-%d}-lost"
     facts = {**run.facts(), "command": f"benchmarks/sync/lost.py {' '.join(sys.argv[1:])}".strip()}
+    facts["pause"] = arguments.pause
     measured = []
     with (arguments.out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
         file.write(json.dumps(facts) + "\n")
-        for line in measure(arguments.server, arguments.times, arguments.tasks):
+        for line in measure(arguments.server, arguments.times, arguments.tasks, arguments.pause):
             measured.append(line)
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -74,7 +81,7 @@ def main() -> None:
     (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def measure(kind: str, times: int, count: int) -> Iterator[dict[str, Any]]:
+def measure(kind: str, times: int, count: int, pause: float) -> Iterator[dict[str, Any]]:
     """One line for each sending."""
     with (
         tempfile.TemporaryDirectory(prefix="goldloop-lost-") as made,
@@ -88,9 +95,10 @@ def measure(kind: str, times: int, count: int) -> Iterator[dict[str, Any]]:
         )
         place = Place(server, data / "label_studio.sqlite3", folder)
         for number in range(times):
-            for way, send in (("SDK import_tasks", _sdk), ("goldloop push", _goldloop)):
-                with _annotators(place) as people:
-                    project, failed = send(place, count, number)
+            for way, prepare in (("SDK import_tasks", _sdk), ("goldloop push", _goldloop)):
+                work = prepare(place, count, number)
+                with _annotators(place, pause) as people:
+                    project, failed = work()
                 yield {"way": way, "run": number, "tasks": count, "failed requests": failed,
                        "by people": people.submitted, "lost by people": people.lost,
                        **_there(place.file, project, count)}  # fmt: skip
@@ -110,7 +118,7 @@ def _there(file: Path, project: int, count: int) -> dict[str, int]:
     }
 
 
-def _sdk(place: Place, count: int, number: int) -> tuple[int, int]:
+def _sdk(place: Place, count: int, number: int) -> Work:
     """As the SDK's documentation does it; a request that fails is counted, and not sent again."""
     from label_studio_sdk import LabelStudio
     from label_studio_sdk.core.api_error import ApiError
@@ -122,16 +130,20 @@ def _sdk(place: Place, count: int, number: int) -> tuple[int, int]:
         httpx_client=httpx.Client(timeout=1800, headers={"Connection": "close"}),
     )
     project = client.projects.create(title=f"sdk {number}", label_config=load.CONFIG).id
-    failed = 0
-    for batch in load.requests(count):
-        try:
-            client.projects.import_tasks(project, request=batch)
-        except (ApiError, httpx.HTTPError):
-            failed += 1
-    return project, failed
+
+    def work() -> tuple[int, int]:
+        failed = 0
+        for batch in load.requests(count):
+            try:
+                client.projects.import_tasks(project, request=batch)
+            except (ApiError, httpx.HTTPError):
+                failed += 1
+        return project, failed
+
+    return work
 
 
-def _goldloop(place: Place, count: int, number: int) -> tuple[int, int]:
+def _goldloop(place: Place, count: int, number: int) -> Work:
     recipe = load_recipe(load.write_recipe(place.folder / f"run-{number}", count))
     variables = place.server.variables
     settings = Settings(
@@ -143,10 +155,14 @@ def _goldloop(place: Place, count: int, number: int) -> tuple[int, int]:
     recipe = recipe.model_copy(update={"name": f"{recipe.name}-{number}"})
     workspace = Workspace(home, settings)
     loop.pull(recipe, workspace)
-    step.push(recipe, workspace)
     project = wiring.session(recipe, workspace).project.id
-    workspace.engine.dispose()
-    return project, 0
+
+    def work() -> tuple[int, int]:
+        step.push(recipe, workspace)
+        workspace.engine.dispose()
+        return project, 0
+
+    return work
 
 
 @dataclass
@@ -158,8 +174,13 @@ class People:
 
 
 @contextmanager
-def _annotators(place: Place) -> Iterator[People]:
+def _annotators(place: Place, pause: float) -> Iterator[People]:
     """Two people at work, in a project of their own, by what their browsers send."""
+
+    def answer(*_: Any) -> Any:
+        time.sleep(pause)
+        return load.results("yes")
+
     headers = {"Authorization": f"Token {place.server.token}", "Connection": "close"}
     with httpx.Client(base_url=place.server.url, headers=headers, timeout=1800) as http:
         made = http.post("/api/projects/", json={"title": "people", "label_config": load.CONFIG})
@@ -169,8 +190,7 @@ def _annotators(place: Place) -> Iterator[People]:
             http.post(f"/api/projects/{project}/import", json=bare).raise_for_status()
     invitation = LabelStudioClient(place.server.url, SecretStr(place.server.token)).invitation()
     people = [
-        SimulatedAnnotator(place.server.url, Persona(name=f"person-{number}"), lambda *_: load.results("yes"))
-        for number in (1, 2)
+        SimulatedAnnotator(place.server.url, Persona(name=f"person-{number}"), answer) for number in (1, 2)
     ]
     for person in people:
         person.log_in(invitation, "a password of nobody")
@@ -198,6 +218,8 @@ def report(facts: dict[str, Any], measured: list[dict[str, Any]]) -> str:
         "",
         f"`{facts['command']}` at {facts['commit']}; {os.cpu_count()} CPU cores; Label Studio"
         f" {facts['label_studio']} on SQLite.",
+        "",
+        f"Each person takes {facts['pause']} s to answer.",
         "",
         "| way | run | tasks | there | lost annotations | lost predictions | failed | people | lost |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
