@@ -66,7 +66,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     name = f"{datetime.now(UTC):%Y-%m-%d}-lost"
-    facts = {**run.facts(), "command": f"benchmarks/sync/lost.py {' '.join(sys.argv[1:])}".strip()}
+    facts = {
+        **run.facts(f"{datetime.now(UTC):%Y-%m-%d}"),
+        "command": f"benchmarks/sync/lost.py {' '.join(sys.argv[1:])}".strip(),
+    }
     facts["pause"] = arguments.pause
     measured = []
     with (arguments.out / f"{name}.jsonl").open("w", encoding="utf-8") as file:

@@ -41,16 +41,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--servers", nargs="+", choices=servers.KINDS[:2], default=list(servers.KINDS[:2]))
+    parser.add_argument("--date", help="go on with the results of this day")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = f"{datetime.now(UTC):%Y-%m-%d}"
-    made = facts(" ".join(sys.argv[1:]))
-    measured: list[dict[str, Any]] = []
-    with (arguments.out / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-        file.write(json.dumps(made) + "\n")
+    name = arguments.date or f"{datetime.now(UTC):%Y-%m-%d}"
+    lines = arguments.out / f"{name}.jsonl"
+    if not lines.is_file():
+        lines.write_text(json.dumps(facts(name)) + "\n", encoding="utf-8")
+    made, *measured = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    with lines.open("a", encoding="utf-8") as file:
         for kind in arguments.servers:
-            for line in measure(kind, arguments.sizes):
+            for line in measure(kind, missing(kind, arguments.sizes, measured)):
                 measured.append(line)
                 file.write(json.dumps(line) + "\n")
                 file.flush()
@@ -58,11 +60,19 @@ def main() -> None:
                 # After every line, so that a run that is cut short has told what it has measured.
                 text = report(made, measured, sorted({*SIZES, *arguments.sizes}))
                 (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
-    print(text)
+    print(report(made, measured, sorted({*SIZES, *arguments.sizes})))
+
+
+def missing(kind: str, sizes: Sequence[int], measured: Sequence[dict[str, Any]]) -> list[int]:
+    """The sizes that were not measured to the end on a kind of server; their steps need each other."""
+    done = {(line["size"], line["step"]) for line in measured if line["server"] == kind}
+    return [size for size in sizes if any((size, step) not in done for step in ORDER)]
 
 
 def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Every step with every number of tasks on a new server."""
+    if not sizes:
+        return
     with (
         tempfile.TemporaryDirectory(prefix="goldloop-sync-") as folder,
         servers.running(kind, Path(folder) / "server") as server,
@@ -79,14 +89,14 @@ def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
                 yield {"server": kind, "size": size, "step": step, **json.loads(done.stdout)}
 
 
-def facts(arguments: str = "") -> dict[str, Any]:
+def facts(day: str) -> dict[str, Any]:
     """What was measured with, and on what."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return {
-        "command": f"benchmarks/sync/run.py {arguments}".strip(),
-        "day": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": "benchmarks/sync/run.py",
+        "day": day,
         "commit": commit.stdout.strip(),
         "cpus": os.cpu_count(),
         "machine": platform.machine(),

@@ -36,12 +36,20 @@ def test_the_table_says_what_has_not_been_measured(run: ModuleType) -> None:
         {**line, "step": "goldloop push", "tasks": 900},
         {**line, "step": "SDK tasks.create", "tasks": 40},
     ]
-    text = run.report(run.facts("--sizes 1000"), measured, [1_000])
+    text = run.report(run.facts("2000-01-01"), measured, [1_000])
     assert "| 1,000 | raw import | 2.0 | 500 | 1.00 | 5 | 90 | 70 |" in text
     assert "| 1,000 | goldloop push | 2.0 | 450 | 0.90 | 5 | 90 | 70 |" in text
     assert "| 1,000 | SDK tasks.create | 50 (extrapolated from 40) | 20 | 0.04 |" in text
     assert "| 1,000 | SDK export | not yet measured |" in text
     assert text.count("not yet measured") == 2 * len(run.SHOWN) - 3
+
+
+def test_sizes_that_were_measured_to_the_end_are_not_measured_again(run: ModuleType) -> None:
+    whole = [{"server": "sqlite", "size": 1_000, "step": step} for step in run.ORDER]
+    part = [{"server": "sqlite", "size": 10_000, "step": step} for step in run.ORDER[:-1]]
+    assert run.missing("sqlite", [1_000, 10_000, 100_000], whole + part) == [10_000, 100_000]
+    assert run.missing("postgresql", [1_000], whole) == [1_000]
+    assert list(run.measure("sqlite", [])) == []
 
 
 @pytest.mark.e2e
