@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from goldloop import loop
 from goldloop.catalog import arrivals, prospect, settlement  # noqa: F401 - what a pull needs is loaded first
 from goldloop.connectors import connectors
+from goldloop.process_memory import peak_memory
 from goldloop.recipe import Recipe, load
 from goldloop.settings import Settings
 from goldloop.workspace import Workspace
@@ -37,7 +37,7 @@ def _read(recipe: Recipe) -> int:
 
 def _peak() -> float:
     """The process's high-water mark, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    return peak_memory() / 1e6
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from goldloop.catalog.content import stream_items
 from goldloop.labeling.push import Push
 from goldloop.labeling.session import Session
 from goldloop.labeling.values import PredictionData, TaskData
+from goldloop.process_memory import peak_memory
 from goldloop.progress import Silent
 from goldloop.recipe import Recipe
 from goldloop.recipe import load as load_recipe
@@ -270,7 +270,7 @@ STEPS: dict[str, Callable[[Recipe, Workspace, int], Callable[[], int]]] = {
 
 def _peak() -> float:
     """The process's high-water mark, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    return peak_memory() / 1e6
 
 
 if __name__ == "__main__":

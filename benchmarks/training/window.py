@@ -6,7 +6,6 @@ which are read at the end, on a GPU. There a step of the warm-up is watched for 
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any
 import numpy
 import torch
 
+from goldloop.process_memory import peak_memory
 from goldloop.training.syncs import Syncs, counted
 
 
@@ -183,5 +183,4 @@ def _memory(cuda: bool) -> dict[str, int]:
             "peak_memory": torch.cuda.max_memory_allocated(),
             "peak_reserved": torch.cuda.max_memory_reserved(),
         }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_memory": peak if sys.platform == "darwin" else peak * 1024}
+    return {"peak_memory": peak_memory()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from goldloop.process_memory import peak_memory
+
 _WARM = 3
 _ALONE = 50
-_KIBI = 1024
 
 
 class Costs(BaseModel):
@@ -86,11 +86,6 @@ def hardware() -> str:
 
 
 def _memory() -> int:
-    import resource
-
     import torch
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * _KIBI
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else peak_memory()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 import torch
 
+from goldloop.process_memory import peak_memory
 from goldloop.training.cost import Cost
 
 _WARMUP_SHARE = 10
@@ -204,13 +205,4 @@ class Meter:
             self._seconds.append(start.elapsed_time(end) / 1000 if self._cuda else end - start)
 
     def _peak_memory(self) -> int:
-        if self._cuda:
-            return torch.cuda.max_memory_allocated(self._device)
-        if sys.platform == "win32":
-            import psutil
-
-            return int(psutil.Process().memory_info().peak_wset)
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return torch.cuda.max_memory_allocated(self._device) if self._cuda else peak_memory()
