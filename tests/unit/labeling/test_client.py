@@ -84,6 +84,14 @@ class TestImport:
         server = Server(imported=imported(), listed=listed((11, "b"), (12, "a")))
         assert client(server).import_tasks(PROJECT, TASKS, "one") == {"b": 11, "a": 12}
 
+    @pytest.mark.parametrize(("keys", "requests"), [("ab", 2), ("ba", 3)])
+    def test_looks_at_the_ends_of_an_import_and_at_all_of_it_only_where_these_differ(
+        self, keys: str, requests: int
+    ) -> None:
+        server = Server(imported=imported(), listed=listed((11, keys[0]), (12, keys[1])))
+        client(server).import_tasks(PROJECT, TASKS, "one")
+        assert [request.url.path for request in server.asked].count("/api/tasks/") == requests
+
     @pytest.mark.parametrize(
         "short",
         [{"task_count": 1}, {"annotation_count": 1}, {"prediction_count": None}, {"task_ids": [11, 13]}],
