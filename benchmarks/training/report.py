@@ -247,7 +247,7 @@ def _plot(file: Path, case: Case, measurements: Measurements) -> bool:
                 axis.barh(place, numpy.median(rates), color=colour, alpha=0.6)
                 axis.plot(rates, [place] * len(rates), "k.", markersize=4)
         axis.set_yticks(range(len(arms)), arms if axis is axes[0][0] else [""] * len(arms))
-        axis.invert_yaxis()
+        axis.set_ylim(len(arms) - 0.5, -0.5)
         axis.set_title(_LAYERS[layer].partition(" (")[0])
         axis.set_xlabel("examples per second")
     figure.suptitle(case.title)
