@@ -51,7 +51,7 @@ LAYERS: list[set[str]] = [
     {"media", "media_keys", "catalog", "plugins", "progress", "pages"},
     {"export_records"},
     {"durable"},
-    {"process_memory", "records", "settings", "source_digest", "sqlite_files"},
+    {"ahead", "process_memory", "records", "settings", "source_digest", "sqlite_files"},
     {"errors"},
 ]
 """From the top down. A package may import from lines below its own, and from itself."""

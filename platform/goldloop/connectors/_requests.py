@@ -12,7 +12,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from goldloop.connectors._ahead import chunks
+from goldloop.ahead import chunks
 from goldloop.connectors._content import Limits, decode_text, image_item, text_item
 from goldloop.connectors.base import Connector, ConnectorConfig, Found, Kept, Known
 from goldloop.errors import ItemError

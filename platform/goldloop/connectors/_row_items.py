@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from goldloop.connectors._ahead import ahead, chunks
+from goldloop.ahead import ahead, chunks
 from goldloop.connectors._content import (
     Limits,
     decode_text,

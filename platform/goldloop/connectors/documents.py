@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from goldloop.connectors._ahead import ahead, chunks
+from goldloop.ahead import ahead, chunks
 from goldloop.connectors._content import Limits, image_item, printable, text_item, without_secrets
 from goldloop.connectors._locations import (
     Location,

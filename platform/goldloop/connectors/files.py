@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from goldloop.connectors._ahead import ahead, chunks
+from goldloop.ahead import ahead, chunks
 from goldloop.connectors._content import (
     IMAGE_EXTENSIONS,
     TEXT_EXTENSIONS,

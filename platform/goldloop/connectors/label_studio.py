@@ -20,8 +20,8 @@ import httpx
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from goldloop.ahead import ahead, chunks
 from goldloop.connectors._addresses import check_public, origin, through_server
-from goldloop.connectors._ahead import ahead, chunks
 from goldloop.connectors._content import Limits, image_item, joined_texts, text_item, without_secrets
 from goldloop.connectors._values import json_value
 from goldloop.connectors.base import Chosen, Connector, ConnectorConfig, Found, Kept, Known, LabelPurpose

@@ -21,7 +21,7 @@ from typing import IO, Any
 from pydantic import Field
 from typing_extensions import override
 
-from goldloop.connectors._ahead import ahead
+from goldloop.ahead import ahead
 from goldloop.connectors._content import (
     IMAGE_EXTENSIONS,
     Limits,

@@ -6,8 +6,9 @@ lost its annotations on the way is deleted, what is not there is sent again. A s
 from ours is listed in full, before a push and after it. So a push that is run again creates nothing twice,
 and loses nothing.
 
-Items come as a stream, and a batch is all that is held in memory. One batch at a time is sent to a server,
-whoever pushes from this machine: SQLite loses annotations of imports that meet.
+Items come as a stream: a batch that is sent and one that is made meanwhile are all that is held in memory.
+One batch at a time is sent to a server, whoever pushes from this machine: SQLite loses annotations of imports
+that meet.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import filelock
 from sqlalchemy import Engine
 
+from goldloop.ahead import chunks, drawn_ahead
 from goldloop.catalog import server_side
 from goldloop.catalog.server_side import Place, Sent
 from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudioUnreachable
@@ -43,7 +44,7 @@ _PATIENCE = 180.0
 """Seconds that a server may take to come back; its start takes up to two minutes."""
 
 MakeTasks = Callable[[Sequence[Item]], Sequence[TaskData]]
-"""Tasks for items; uploads media where the server needs it."""
+"""Tasks for items, made while those before are sent; what it writes to the server, under the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,10 @@ class Push:
         """
         created = 0
         with progress.track("push", total) as advance:
-            for chunk in _chunks(items):
-                for tasks in portions(make_tasks(chunk), _bytes_of):
-                    self._create(tasks)
-                    created += len(tasks)
-                    advance(len(tasks))
+            for tasks in drawn_ahead(_batches(items, make_tasks)):
+                self._create(tasks)
+                created += len(tasks)
+                advance(len(tasks))
         if created:
             # A request that was given up, or that a proxy sent twice, may have made tasks meanwhile.
             _hold_against_total(self._engine, self._place, self._client, self._project)
@@ -266,7 +266,6 @@ def _bytes_of(task: TaskData) -> int:
     return len(json.dumps([dict(task.data), list(task.annotations)]))
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, BATCH)):
-        yield chunk
+def _batches(items: Iterable[Item], make_tasks: MakeTasks) -> Iterator[Sequence[TaskData]]:
+    for chunk in chunks(items, BATCH):
+        yield from portions(make_tasks(chunk), _bytes_of)

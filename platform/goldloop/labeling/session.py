@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import filelock
 from sqlalchemy import Engine
 
 from goldloop.catalog import collection, server_side, stages
@@ -209,7 +210,8 @@ class Session:
             self.client.ensure_local_storage(self.project, str(media.root))
             return {item.key: _local_address(media.preview(item), media.root.parent) for item in images}
         files = [media.preview(item) for item in images]
-        uploaded = self.client.upload_media(self.project, files)
+        with filelock.FileLock(self.writer_lock):
+            uploaded = self.client.upload_media(self.project, files)
         return {item.key: uploaded[file] for item, file in zip(images, files, strict=True)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def agree(workspace: Workspace, server: Server, count: int) -> None:
     assert len(server.tasks) == count
 
 
-def test_a_batch_is_all_that_is_in_memory(workspace, monkeypatch):
+def test_the_batch_that_is_sent_and_the_next_are_all_that_is_in_memory(workspace, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 10)
     server, ahead = Server(), []
 
@@ -138,8 +139,40 @@ def test_a_batch_is_all_that_is_in_memory(workspace, monkeypatch):
 
     assert push(workspace, server, 35, watched()) == 35
     assert server.imports == [10, 10, 10, 5]
-    assert max(ahead) <= 10
+    assert max(ahead) < 20
     agree(workspace, server, 35)
+
+
+def test_the_next_batch_is_made_while_one_is_sent(workspace, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 10)
+    server, second = Server(), threading.Event()
+
+    def watched() -> Iterator[Item]:
+        for number, item in enumerate(items(20)):
+            if number == 19:
+                second.set()
+            yield item
+
+    def import_tasks(*arguments: Any) -> dict[str, int]:
+        assert second.wait(30)
+        return Server.import_tasks(server, *arguments)
+
+    monkeypatch.setattr(server, "import_tasks", import_tasks)
+    assert push(workspace, server, 20, watched()) == 20
+    agree(workspace, server, 20)
+
+
+def test_what_was_sent_before_an_item_that_fails_is_noted(workspace, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 10)
+    server = Server()
+
+    def broken() -> Iterator[Item]:
+        yield from items(15)
+        raise LabelStudioError("an image that cannot be sent")
+
+    with pytest.raises(LabelStudioError, match="cannot be sent"):
+        push(workspace, server, 20, broken())
+    agree(workspace, server, 10)
 
 
 def test_what_was_lost_is_sent_again_in_smaller_parts(workspace):

@@ -1,4 +1,4 @@
-"""Work done some steps before it is asked for: hides the latency of remote stores, in bounded memory."""
+"""Work done some steps before it is asked for: hides the latency of others, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -26,6 +26,16 @@ def ahead(work: Callable[[S], T], entries: Iterable[S], threads: int = THREADS) 
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(work, entry) for entry in islice(remaining, 1))
+
+
+def drawn_ahead(entries: Iterable[T]) -> Iterator[T]:
+    """The same entries; while the caller uses one, a thread draws the next."""
+    remaining, end = iter(entries), object()
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[T | object] = pool.submit(next, remaining, end)
+        while (entry := coming.result()) is not end:
+            coming = pool.submit(next, remaining, end)
+            yield cast("T", entry)
 
 
 def chunks(entries: Iterable[S], size: int = ASKED) -> Iterator[tuple[S, ...]]:
