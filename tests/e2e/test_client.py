@@ -200,7 +200,7 @@ class TestImport:
     ) -> None:
         prediction = PredictionData(results=results("perhaps"), model_version="m0")
         with pytest.raises(AnnotationError, match="item a"):
-            client.import_tasks(project, tasks("a", predictions=[prediction]), "bad")
+            client.check_tasks(project, tasks("a", predictions=[prediction]))
         assert client.project_totals(project).tasks == 0
 
     def test_is_undone_for_exactly_the_tasks_named(self, client: LabelStudioClient, project: Project) -> None:

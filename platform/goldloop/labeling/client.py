@@ -206,6 +206,15 @@ class LabelStudioClient:
         """
         return uploads.upload_media(self._api, project.id, files)
 
+    def check_tasks(self, project: Project, tasks: Sequence[TaskData]) -> None:
+        """Hold the pre-annotations of tasks against the label config; asks no server.
+
+        Raises:
+            AnnotationError: one does not fit, by its item.
+        """
+        for task in tasks:
+            self._validate(project, f"item {task.key}", task.predictions)
+
     def import_tasks(self, project: Project, tasks: Sequence[TaskData], batch: str) -> dict[str, int]:
         """Create tasks by one request, all or none: task ids by content key.
 
@@ -214,18 +223,15 @@ class LabelStudioClient:
 
         Args:
             project: where.
-            tasks: at most 1,000 with distinct keys.
+            tasks: at most 1,000 with distinct keys, which went through `check_tasks`: the server takes any.
             batch: a name that no other import of the project has had.
 
         Raises:
             LabelStudioLostWrites: the server kept less than it was sent; nothing of the batch remains.
-            AnnotationError: a pre-annotation does not fit the label config; nothing was sent.
         """
         keys = [task.key for task in tasks]
         if not 0 < len(tasks) <= MOST_TASKS_PER_IMPORT or len(set(keys)) != len(keys):
             raise ValueError(f"1 to {MOST_TASKS_PER_IMPORT} tasks with distinct keys, not {len(keys)}")
-        for task in tasks:
-            self._validate(project, f"item {task.key}", task.predictions)
         place = f"/api/projects/{project.id}/import"
         answer = self._api.call(
             "POST",

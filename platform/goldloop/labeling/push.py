@@ -104,12 +104,13 @@ class Push:
             progress: where to tell how far it is.
 
         Raises:
+            AnnotationError: a pre-annotation does not fit the label config; batches before it are sent.
             LabelStudioLostWrites: the server keeps less than it is sent, again and again.
             LabelStudioUnreachable: it went away and did not come back; what it has is noted.
         """
         created = 0
         with progress.track("push", total) as advance:
-            for tasks in drawn_ahead(_batches(items, make_tasks)):
+            for tasks in drawn_ahead(self._batches(items, make_tasks)):
                 self._create(tasks)
                 created += len(tasks)
                 advance(len(tasks))
@@ -117,6 +118,12 @@ class Push:
             # A request that was given up, or that a proxy sent twice, may have made tasks meanwhile.
             _hold_against_total(self._engine, self._place, self._client, self._project)
         return created
+
+    def _batches(self, items: Iterable[Item], make_tasks: MakeTasks) -> Iterator[Sequence[TaskData]]:
+        for chunk in chunks(items, BATCH):
+            for tasks in portions(make_tasks(chunk), _bytes_of):
+                self._client.check_tasks(self._project, tasks)
+                yield tasks
 
     def _create(self, tasks: Sequence[TaskData]) -> None:
         """Send a batch until the server has all of it, in halves where it loses some of it.
@@ -264,8 +271,3 @@ def _sent(task: TaskData) -> Sent:
 def _bytes_of(task: TaskData) -> int:
     """About how large a task is on its way; masks are long lists of numbers."""
     return len(json.dumps([dict(task.data), list(task.annotations)]))
-
-
-def _batches(items: Iterable[Item], make_tasks: MakeTasks) -> Iterator[Sequence[TaskData]]:
-    for chunk in chunks(items, BATCH):
-        yield from portions(make_tasks(chunk), _bytes_of)

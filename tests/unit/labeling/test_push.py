@@ -40,6 +40,9 @@ class Server:
         self.imports: list[int] = []
         self.reader = self
 
+    def check_tasks(self, project: Project, tasks: list[TaskData]) -> None:
+        """They have no pre-annotations."""
+
     def import_tasks(self, project: Project, tasks: list[TaskData], batch: str) -> dict[str, int]:
         self.imports.append(len(tasks))
         fault = self.faults.pop(0) if self.faults else ""
