@@ -26,7 +26,7 @@ from goldloop.labeling.api import Api, condition
 from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.database import Database
 from goldloop.labeling.erasure import OnServer
-from goldloop.labeling.our_project import find_project, fitting_title
+from goldloop.labeling.our_project import Wanted, ensure_project, fitting_title
 from goldloop.labeling.pages import Pages
 from goldloop.labeling.reading import Reader
 from goldloop.labeling.task_json import prediction_request, task_request
@@ -139,31 +139,14 @@ class LabelStudioClient:
             LabelStudioError: the project of that number is not ours, several have the marker, or the
                 server refuses the label config.
         """
-        wanted: dict[str, Any] = {
-            "title": fitting_title(title),
-            "label_config": label_config,
-            "maximum_annotations": annotators_per_item,
-            "expert_instruction": instructions or "",
-            "show_instruction": bool(instructions),
-            "show_collab_predictions": True,
-            "sampling": "Sequential sampling",
-        }
-        found = find_project(self._api, marker, project_id)
-        if found is None:
-            with self._translated("/api/projects/"):
-                made = self._sdk.projects.create(description=f"Made by goldloop.\n{marker}", **wanted)
-            return self._project(self._api.get(f"/api/projects/{made.id}/"))
-        current = self._api.get(f"/api/projects/{found}/")
-        changes = {
-            name: value for name, value in wanted.items() if (current.get(name) or "") != (value or "")
-        }
-        if "maximum_annotations" in changes:
-            before_overlap(int(current["maximum_annotations"]))
-        if changes:
-            with self._translated(f"/api/projects/{found}/"):
-                self._sdk.projects.update(found, **changes)
-            current = self._api.get(f"/api/projects/{found}/")
-        return self._project(current)
+        wanted = Wanted(
+            title=fitting_title(title),
+            label_config=label_config,
+            maximum_annotations=annotators_per_item,
+            expert_instruction=instructions or "",
+            show_instruction=bool(instructions),
+        )
+        return self._project(ensure_project(self._api, marker, wanted, project_id, before_overlap))
 
     def ensure_local_storage(self, project: Project, path: str) -> None:
         """Let the project's tasks show files under a folder of the server's machine.

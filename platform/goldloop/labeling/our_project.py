@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from goldloop.errors import LabelStudioError
 from goldloop.labeling.api import Api
 
 _SHORTEST_TITLE, _LONGEST_TITLE = 3, 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Settings of a project that goldloop holds, by Label Studio's own names."""
+
+    title: str
+    label_config: str
+    maximum_annotations: int
+    expert_instruction: str
+    show_instruction: bool
+    show_collab_predictions: bool = True
+    sampling: str = "Sequential sampling"
+
+
+def ensure_project(
+    api: Api,
+    marker: str,
+    wanted: Wanted,
+    project_id: int | None,
+    before_overlap: Callable[[int], None],
+) -> Mapping[str, Any]:
+    """The project that carries a marker, with these settings; made if there is none.
+
+    Args:
+        api: the server.
+        marker: one line.
+        wanted: its settings.
+        project_id: as `find_project` takes it.
+        before_overlap: called with the present number before `maximum_annotations` changes.
+
+    Raises:
+        LabelStudioError: as `find_project` does, or the server refuses the label config.
+    """
+    settings = asdict(wanted)
+    found = find_project(api, marker, project_id)
+    if found is None:
+        description = f"Made by goldloop.\n{marker}"
+        made = api.call("POST", "/api/projects/", json={"description": description, **settings})
+        found = made["id"]
+    place = f"/api/projects/{found}/"
+    current: Mapping[str, Any] = api.get(place)
+    changes = {name: value for name, value in settings.items() if (current.get(name) or "") != (value or "")}
+    if "maximum_annotations" in changes:
+        before_overlap(int(current["maximum_annotations"]))
+    if changes:
+        api.call("PATCH", place, json=changes)
+        current = api.get(place)
+    return current
 
 
 def find_project(api: Api, marker: str, project_id: int | None) -> int | None:
