@@ -18,11 +18,13 @@ ASKED = 500
 """Entries that the catalog is asked about at once."""
 
 
-def ahead(work: Callable[[S], T], entries: Iterable[S], threads: int = THREADS) -> Iterator[T]:
-    """`work` of each entry, in their order, by several threads."""
+def ahead(
+    work: Callable[[S], T], entries: Iterable[S], threads: int = THREADS, depth: int = AHEAD
+) -> Iterator[T]:
+    """`work` of each entry, in their order, by several threads; at most `depth` are begun or done ahead."""
     remaining = iter(entries)
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[T]] = deque(pool.submit(work, entry) for entry in islice(remaining, AHEAD))
+        waiting: deque[Future[T]] = deque(pool.submit(work, entry) for entry in islice(remaining, depth))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(work, entry) for entry in islice(remaining, 1))

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from goldloop import loop, wiring
 from goldloop.dataset.certificate import verify
 from goldloop.dataset.version import Version
+from goldloop.labeling import push
 from goldloop.labeling.access import Access
 from goldloop.labeling.environment import prepare, process_variables
 from goldloop.recipe import Recipe, parse
@@ -148,6 +149,35 @@ def _rows(version: Version) -> dict[str, dict[str, Any]]:
         for split in version.counts
         for row in version.dataset(split)
     }
+
+
+def test_imports_that_meet_on_postgresql_lose_nothing(tmp_path, on_postgresql, monkeypatch):
+    monkeypatch.setattr(push, "BATCH", 50)
+    environment = Settings(LABEL_STUDIO_URL=on_postgresql.url, LABEL_STUDIO_API_KEY=on_postgresql.api_key)
+    workspace = Workspace(tmp_path / "state", environment)
+    table = tmp_path / "texts.csv"
+    table.write_text("text,said\n" + "".join(f"text {number},yes\n" for number in range(800)))
+    source = {
+        "kind": "table",
+        "url": str(table),
+        "text": "text",
+        "label": {"from": "said", "use": "annotation"},
+    }
+    recipe = parse(
+        {
+            "name": "together",
+            "sources": [source],
+            "task": {"kind": "text-classification", "classes": ["yes", "no"]},
+            "labeling": {"parallel_imports": 4},
+        }
+    )
+    loop.pull(recipe, workspace)
+    assert loop.push(recipe, workspace).created == 800
+    assert loop.push(recipe, workspace).created == 0
+    session = wiring.session(recipe, workspace)
+    totals = session.client.project_totals(session.project)
+    assert (totals.tasks, totals.annotations) == (800, 800)
+    assert len({found.key for found in session.client.annotations(session.project)}) == 800
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -8,7 +8,7 @@ and loses nothing.
 
 Items come as a stream: a batch that is sent and one that is made meanwhile are all that is held in memory.
 One batch at a time is sent to a server, whoever pushes from this machine: SQLite loses annotations of imports
-that meet.
+that meet. A server on PostgreSQL may be sent several.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import filelock
 from sqlalchemy import Engine
 
-from goldloop.ahead import chunks, drawn_ahead
+from goldloop.ahead import ahead, chunks, drawn_ahead
 from goldloop.catalog import server_side
 from goldloop.catalog.server_side import Place, Sent
 from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudioUnreachable
@@ -82,23 +84,32 @@ class Push:
         client: the server.
         project: ours.
         lock: a file that is held while a batch is sent.
+        parallel: how many are sent at a time; if more than one, the lock is not taken.
     """
 
     def __init__(
-        self, engine: Engine, place: Place, client: LabelStudioClient, project: Project, lock: Path
+        self,
+        engine: Engine,
+        place: Place,
+        client: LabelStudioClient,
+        project: Project,
+        lock: Path,
+        parallel: int = 1,
     ) -> None:
         self._engine = engine
         self._place = place
         self._client = client
         self._project = project
+        self._parallel = parallel
         lock.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(lock)
+        self._lock: AbstractContextManager[Any] = filelock.FileLock(lock) if parallel == 1 else nullcontext()
 
     def run(self, items: Iterable[Item], total: int, make_tasks: MakeTasks, progress: Progress) -> int:
         """Create a task for each of these items, which have none; returns how many.
 
         Args:
-            items: the most useful first: annotators get tasks in the order in which they were made.
+            items: the most useful first: annotators get tasks in the order in which they were made, of
+                batches that are sent at the same time in any.
             total: how many they are.
             make_tasks: makes them.
             progress: where to tell how far it is.
@@ -110,10 +121,9 @@ class Push:
         """
         created = 0
         with progress.track("push", total) as advance:
-            for tasks in drawn_ahead(self._batches(items, make_tasks)):
-                self._create(tasks)
-                created += len(tasks)
-                advance(len(tasks))
+            for made in self._created(drawn_ahead(self._batches(items, make_tasks))):
+                created += made
+                advance(made)
         if created:
             # A request that was given up, or that a proxy sent twice, may have made tasks meanwhile.
             _hold_against_total(self._engine, self._place, self._client, self._project)
@@ -125,8 +135,15 @@ class Push:
                 self._client.check_tasks(self._project, tasks)
                 yield tasks
 
-    def _create(self, tasks: Sequence[TaskData]) -> None:
-        """Send a batch until the server has all of it, in halves where it loses some of it.
+    def _created(self, batches: Iterable[Sequence[TaskData]]) -> Iterator[int]:
+        """How many tasks each batch made."""
+        if self._parallel == 1:
+            # In this thread, which Ctrl-C ends at once.
+            return map(self._create, batches)
+        return ahead(self._create, batches, self._parallel, self._parallel)
+
+    def _create(self, tasks: Sequence[TaskData]) -> int:
+        """Send a batch until the server has all of it, in halves where it loses some of it; returns its size.
 
         A smaller import leaves annotators less time to come between.
         """
@@ -141,6 +158,7 @@ class Push:
                     raise
                 half = len(part) // 2 if len(part) > _SMALLEST else len(part)
                 waiting += [each for each in (part[half:], part[:half]) if each]
+        return len(tasks)
 
     def _send(self, tasks: Sequence[TaskData]) -> None:
         for attempt in range(_TRIES):

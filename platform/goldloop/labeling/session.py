@@ -150,7 +150,8 @@ class Session:
         """
         if total:
             self.client.ensure_tabs(self.project, self.config.annotators)
-        work = Push(self.engine, self.place, self.client, self.project, self.writer_lock)
+        parallel = 1 if self.embedded else self.config.parallel_imports
+        work = Push(self.engine, self.place, self.client, self.project, self.writer_lock, parallel)
         return work.run(items, total, self._task_maker(data, known), progress)
 
     def archive(self, progress: Progress) -> int:

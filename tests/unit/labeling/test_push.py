@@ -114,8 +114,8 @@ def make(chunk: Any) -> list[TaskData]:
     return [TaskData(key=item.key, data={}, annotations=([],)) for item in chunk]
 
 
-def push(workspace: Workspace, server: Any, count: int, given: Any = None) -> int:
-    work = Push(workspace.engine, PLACE, server, PROJECT, workspace.root / "writer.lock")
+def push(workspace: Workspace, server: Any, count: int, given: Any = None, parallel: int = 1) -> int:
+    work = Push(workspace.engine, PLACE, server, PROJECT, workspace.root / "writer.lock", parallel)
     return work.run(given or items(count), count, make, Silent())
 
 
@@ -163,6 +163,34 @@ def test_the_next_batch_is_made_while_one_is_sent(workspace, monkeypatch):
     monkeypatch.setattr(server, "import_tasks", import_tasks)
     assert push(workspace, server, 20, watched()) == 20
     agree(workspace, server, 20)
+
+
+def test_a_server_that_takes_several_imports_is_sent_them_at_the_same_time(workspace, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 10)
+    server, together, one = Server(), threading.Barrier(3, timeout=30), threading.Lock()
+
+    def import_tasks(*arguments: Any) -> dict[str, int]:
+        together.wait()
+        with one:
+            return Server.import_tasks(server, *arguments)
+
+    monkeypatch.setattr(server, "import_tasks", import_tasks)
+    assert push(workspace, server, 60, parallel=3) == 60
+    agree(workspace, server, 60)
+
+
+def test_a_fault_of_one_import_leaves_those_beside_it_whole(workspace, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 10)
+    server, one = Server(faults=("", "after", "", "before", "twice")), threading.Lock()
+
+    def import_tasks(*arguments: Any) -> dict[str, int]:
+        with one:
+            return Server.import_tasks(server, *arguments)
+
+    monkeypatch.setattr(server, "import_tasks", import_tasks)
+    assert push(workspace, server, 80, parallel=4) == 80
+    assert reconcile(workspace.engine, PLACE, server, PROJECT).live == 80
+    agree(workspace, server, 80)
 
 
 def test_what_was_sent_before_an_item_that_fails_is_noted(workspace, monkeypatch):
