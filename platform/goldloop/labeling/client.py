@@ -21,7 +21,7 @@ import httpx
 from pydantic import PydanticDeprecatedSince20, SecretStr
 
 from goldloop.errors import AnnotationError, LabelStudioLostWrites
-from goldloop.labeling import assignment, buckets, erasure, failures, task_state, uploads
+from goldloop.labeling import assignment, buckets, erasure, failures, task_state
 from goldloop.labeling.api import Api, condition
 from goldloop.labeling.buckets import Bucket
 from goldloop.labeling.database import Database
@@ -31,6 +31,7 @@ from goldloop.labeling.pages import Pages
 from goldloop.labeling.reading import Reader
 from goldloop.labeling.task_json import prediction_request, task_request
 from goldloop.labeling.transport import open_client
+from goldloop.labeling.uploads import Uploads
 from goldloop.labeling.values import (
     CollectedTask,
     PredictionData,
@@ -79,6 +80,7 @@ class LabelStudioClient:
         self._api_key = api_key
         self._seconds = seconds
         self._interfaces: dict[str, Any] = {}
+        self._uploads: dict[int, Uploads] = {}
         self._http = open_client(self.url, seconds, transport, attempts)
         self._api = Api(
             self.url,
@@ -187,7 +189,9 @@ class LabelStudioClient:
         Raises:
             LabelStudioLostWrites: a file is not there afterwards.
         """
-        return uploads.upload_media(self._api, project.id, files)
+        if project.id not in self._uploads:
+            self._uploads[project.id] = Uploads(self._api, project.id)
+        return self._uploads[project.id].bring(files)
 
     def check_tasks(self, project: Project, tasks: Sequence[TaskData]) -> None:
         """Hold the pre-annotations of tasks against the label config; asks no server.

@@ -7,7 +7,8 @@ counts as there only if its size is right too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,45 +26,68 @@ Present = dict[tuple[str, int | None], str]
 """Paths on the server by name as sent and size; a server's storage may not tell the size."""
 
 
-def upload_media(api: Api, project_id: int, files: Sequence[Path]) -> dict[Path, str]:
-    """Upload files without creating tasks: the address for a task's data, by file."""
-    present = _present(api, project_id)
-    missing = [file for file in files if _place(present, file) is None]
-    place = f"/api/projects/{project_id}/import"
-    for portion in _portions(missing):
+class Uploads:
+    """The files of one project; what is there is listed once, and then what is added.
+
+    Args:
+        api: the server.
+        project_id: whose.
+    """
+
+    def __init__(self, api: Api, project_id: int) -> None:
+        self._api = api
+        self._place = f"/api/projects/{project_id}"
+        self._present: Present = {}
+        self._is_listed = False
+
+    def bring(self, files: Sequence[Path]) -> dict[Path, str]:
+        """Upload those that are not there, without creating tasks: the address for a task's data, by file.
+
+        Raises:
+            LabelStudioLostWrites: a file is not there afterwards.
+        """
+        if not files:
+            return {}
+        if not self._is_listed:
+            self._note({"all": "true"})
+            self._is_listed = True
+        for portion in _portions([file for file in files if self._path(file) is None]):
+            self._send(portion)
+        lost = [file for file in files if self._path(file) is None]
+        if lost:
+            raise LabelStudioLostWrites(
+                "Label Studio took an upload and does not have its files",
+                where=self._api.url + self._place,
+                found=f"{len(lost)} missing, the first {lost[0].name}",
+                remedy="Run the same command again: those that are there are not sent twice",
+            )
+        return {file: f"/data/{self._path(file)}" for file in files}
+
+    def _send(self, files: Sequence[Path]) -> None:
         with ExitStack() as stack:
             parts = {
                 f"file{number}": (file.name, stack.enter_context(file.open("rb")))
-                for number, file in enumerate(portion)
+                for number, file in enumerate(files)
             }
-            api.call(
+            answer = self._api.call(
                 "POST",
-                place,
+                f"{self._place}/import",
                 params={"commit_to_project": "false"},
                 files=parts,
                 seconds=_LONG_SECONDS,
             )
-    if missing:
-        present = _present(api, project_id)
-    lost = [file for file in files if _place(present, file) is None]
-    if lost:
-        raise LabelStudioLostWrites(
-            "Label Studio took an upload and does not have its files",
-            where=api.url + place,
-            found=f"{len(lost)} missing, the first {lost[0].name}",
-            remedy="Run the same command again: those that are there are not sent twice",
-        )
-    return {file: f"/data/{_place(present, file)}" for file in files}
+        self._note({"ids": json.dumps(answer["file_upload_ids"])})
 
+    def _note(self, which: Mapping[str, str]) -> None:
+        """Note what of these is there; of two the one that was there first."""
+        uploads: list[dict[str, Any]] = self._api.get(f"{self._place}/file-uploads", which)
+        for upload in sorted(uploads, key=lambda upload: upload["id"]):
+            name = upload["file"].rsplit("/", 1)[-1][_PREFIX:]
+            self._present.setdefault((name, upload["size"]), upload["file"])
 
-def _present(api: Api, project_id: int) -> Present:
-    """What is there; of two the one that was there first."""
-    uploads: list[dict[str, Any]] = api.get(f"/api/projects/{project_id}/file-uploads", {"all": "true"})
-    found: Present = {}
-    for upload in sorted(uploads, key=lambda upload: upload["id"]):
-        name = upload["file"].rsplit("/", 1)[-1][_PREFIX:]
-        found.setdefault((name, upload["size"]), upload["file"])
-    return found
+    def _path(self, file: Path) -> str | None:
+        known = self._present
+        return known.get((file.name, file.stat().st_size)) or known.get((file.name, None))
 
 
 def _portions(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
@@ -78,7 +102,3 @@ def _portions(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
         size += added
     if portion:
         yield portion
-
-
-def _place(present: Present, file: Path) -> str | None:
-    return present.get((file.name, file.stat().st_size)) or present.get((file.name, None))
