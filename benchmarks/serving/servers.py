@@ -21,6 +21,7 @@ import uv
 
 from goldloop.settings import settings
 from goldloop.tasks import tasks
+from goldloop.tasks.base import Task
 
 HERE = Path(__file__).parent
 ARMS = ("goldloop", "plain", "goldloop-label-studio", "label-studio-ml")
@@ -76,10 +77,31 @@ def serving(arm: str, made: Made, threads: int | None, log: Path) -> Iterator[Se
         )
         try:
             _until_healthy(port, process, log)
+            _set_up(arm, made, port)
             yield Server(port, psutil.Process(process.pid))
         finally:
             process.terminate()
             process.wait(timeout=60)
+
+
+def _set_up(arm: str, made: Made, port: int) -> None:
+    """What Label Studio asks of a backend when it is connected; label-studio-ml answers nothing before."""
+    if arm not in ("goldloop-label-studio", "label-studio-ml"):
+        return
+    prefix = f"/label-studio/{made.name}" if arm.startswith("goldloop") else ""
+    asked = {
+        "project": "1.1700000000",
+        "schema": _task(made).label_config(),
+        "hostname": "",
+        "access_token": "",
+        "extra_params": None,
+    }
+    url = f"http://127.0.0.1:{port}{prefix}/setup"
+    httpx.post(url, json=asked, trust_env=False, timeout=60).raise_for_status()
+
+
+def _task(made: Made) -> Task[Any]:
+    return tasks.create({"kind": "text-classification", "classes": list(made.classes)})
 
 
 def _command(arm: str, made: Made, port: int) -> tuple[list[str], dict[str, str]]:
@@ -119,7 +141,7 @@ def label_studio_ml() -> Path:
 
 def requests_of(arm: str, made: Made, texts: Sequence[str]) -> list[bytes]:
     """The same questions in the form of an arm, as they go over the wire."""
-    task = tasks.create({"kind": "text-classification", "classes": list(made.classes)})
+    task = _task(made)
     found = []
     for number, text in enumerate(texts):
         if arm in ("goldloop", "plain"):
