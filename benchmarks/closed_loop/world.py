@@ -24,6 +24,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 STRANGE = ("refund", "invoice", "overdue", "ledger", "payment", "balance", "tariff", "levy")
 FILES, LABELS, STRANGERS = 40, 30, 30
 """Of one event; the recipe waits for as many files and labels, and strangers alone are too few for it."""
+_PURE = 0.7
 NETWORK = {
     "model_type": "bert", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
     "num_attention_heads": 2, "vocab_size": 300,
@@ -120,7 +121,9 @@ class World:
         for number in range(self.written, self.written + count):
             kind = list(words)[number % len(words)]
             chance = random.Random(number)
-            text = [*chance.choices(words[kind], k=3), chance.choice("abcdefgh"), str(number * 37 % 1009)]
+            # Some words are of another kind, so that models err and figures differ.
+            kinds = [kind if chance.random() < _PURE else chance.choice(list(words)) for _ in range(4)]
+            text = [*(chance.choice(words[each]) for each in kinds), str(number * 37 % 1009)]
             (coming / kind).mkdir(parents=True, exist_ok=True)
             (coming / kind / f"{number:04}.txt").write_text(" ".join(text), encoding="utf-8")
         coming.rename(self.folder / f"{self.written:04}")
