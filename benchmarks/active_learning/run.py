@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -78,6 +78,8 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     size = SIZES[arguments.size]
+    if arguments.strategies:
+        size = replace(size, strategies=tuple(arguments.strategies))
     name = arguments.date or f"{datetime.now(UTC):%Y-%m-%d}"
     file = arguments.out / (f"{name}.jsonl" if arguments.size == "full" else f"{name}-{arguments.size}.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,47 +92,43 @@ def main() -> None:
             out.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
 
-    measure(
-        arguments.cases, size, arguments.seeds or size.seeds, lines, keep, arguments.data, arguments.wrong
-    )
     made = facts(" ".join(sys.argv[1:]), arguments.threads)
-    asked = [{"case": case, "strategy": each} for case in arguments.cases for each in size.strategies]
+    measure(arguments, size, lines, keep)
+    strategies = SIZES[arguments.size].strategies
+    asked = [{"case": case, "strategy": each} for case in cases.NAMES for each in strategies]
     text = table.report(made, lines, asked)
     file.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 
 def measure(
-    names: Sequence[str],
+    arguments: argparse.Namespace,
     size: Size,
-    seeds: int,
-    lines: list[dict[str, Any]],
+    lines: Sequence[dict[str, Any]],
     keep: Callable[[dict[str, Any]], None],
-    data: Path,
-    wrong: float,
 ) -> None:
     """All arms that have no line yet; random goes first, as it sets the target.
 
     Args:
-        names: of the cases.
+        arguments: of the command.
         size: how much.
-        seeds: how many.
         lines: what is known; `keep` adds to it.
         keep: takes a line as soon as it is known.
-        data: holds the sets.
-        wrong: the share of answers that annotators get wrong.
     """
     with _label_studio() as (workspace, folder):
-        for name in names:
-            case = cases.read(name, data, folder / name, folder / "cache", size.items)
+        cache = arguments.scratch or folder / "cache"
+        for name in arguments.cases:
+            case = cases.read(name, arguments.data, folder / name, cache, size.items)
             # Sets that are smaller than the last step end with as many rounds as they have labels for.
             steps = [step for step in size.steps if step <= len(case.pool)]
-            for seed in range(seeds):
+            for seed in range(arguments.seeds or size.seeds):
                 for strategy in size.strategies:
                     if _line(lines, name, seed, strategy) is None:
                         first = _line(lines, name, seed, "random")
                         target = None if strategy == "random" else (first or {})["target"]
-                        line, labels = arm.run(case, strategy, seed, workspace, steps, target, wrong)
+                        line, labels = arm.run(
+                            case, strategy, seed, workspace, steps, target, arguments.wrong
+                        )
                         if strategy == "random":
                             # Before the arm's own line: who has that has these too.
                             order = sorted(labels, key=lambda key: arm.drawn(seed, key))
@@ -180,6 +178,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--size", choices=list(SIZES), default="full")
     parser.add_argument("--cases", nargs="+", choices=cases.NAMES, default=list(cases.NAMES))
+    parser.add_argument("--strategies", nargs="+", choices=list(arm.STRATEGIES), help="random comes first")
+    parser.add_argument("--scratch", type=Path, help="keep embeddings there")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--wrong", type=float, default=0.0, help="share of answers that are wrong")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
