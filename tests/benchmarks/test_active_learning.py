@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 
@@ -64,8 +65,9 @@ def test_the_tiniest_size_runs_and_goes_on(run: ModuleType) -> None:
         pytest.skip("the real data are not beside the repository")
     lines: list[dict] = []
     size = run.SIZES["tiny"]
+    asked = Namespace(cases=["sign-digits"], seeds=1, data=DATA, wrong=0.0, scratch=None)
 
-    run.measure(["sign-digits"], size, 1, lines, lines.append, DATA, 0.0)
+    run.measure(asked, size, lines, lines.append)
 
     arms = [line for line in lines if "strategy" in line]
     assert [line["strategy"] for line in arms] == ["random", "mix"]
@@ -76,7 +78,7 @@ def test_the_tiniest_size_runs_and_goes_on(run: ModuleType) -> None:
     assert test["low"] <= test["value"] <= test["high"]
     # What has its line is not done again.
     before = [line for line in lines if line.get("strategy") != "mix"]
-    run.measure(["sign-digits"], size, 1, before, before.append, DATA, 0.0)
+    run.measure(asked, size, before, before.append)
     again = before[-1]
     assert len(before) == len(lines)
     assert again["curve"] == arms[1]["curve"]
