@@ -30,7 +30,7 @@ TINY = {
 def test_both_challengers_are_judged_and_each_difference_is_taken_back(tmp_path: Path):
     command = [sys.executable, str(ROOT / "benchmarks" / "gates" / "run.py"), "--seeds", "1"]
     command += ["--questions", "200", "--epochs", "1", "--checkpoint", json.dumps(TINY), "--threads", "1"]
-    command += ["--data", str(DATA), "--out", str(tmp_path), "--date", "day"]
+    command += ["--judges", "200", "--data", str(DATA), "--out", str(tmp_path), "--date", "day"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
