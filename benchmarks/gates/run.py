@@ -202,7 +202,7 @@ def report(arguments: argparse.Namespace, day: str, lines: Sequence[dict[str, An
         f"CPU cores ({made['machine']}), {made['threads']} threads; Python {made['python']}; {packages}.",
         "",
         f"banking77, MiniLM, {arguments.questions:,} questions of the champion, {arguments.epochs} epochs, "
-        f"judged by {f'{arguments.judges:,}' if arguments.judges else 'all 3,080'} of its own test questions.",
+        f"judged by {arguments.judges or 'all 3,080'} of its own test questions.",
         "",
         f"## {WRONG:.0%} of the labels wrong by lot",
         "",
