@@ -312,7 +312,8 @@ def _shown(value: Any) -> str:
 
 
 def _each(part: Sequence[Any]) -> str:
-    return " ".join("+".join(each) if isinstance(each, list) else str(each) for each in part)
+    told = ("+".join(each) if isinstance(each, list) else str(each) for each in part)
+    return " ".join(word for word in told if word)
 
 
 if __name__ == "__main__":

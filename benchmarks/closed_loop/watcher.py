@@ -52,11 +52,11 @@ class Watcher:
         return done
 
     def stop(self) -> None:
-        """End it as Ctrl-C does."""
+        """End it as a service manager does."""
         self._ending.set()
         process = self._process
         if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         self._thread.join(300)
 
     def _run(self) -> None:

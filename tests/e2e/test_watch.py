@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -115,6 +118,30 @@ def test_an_annotation_is_collected_without_waiting(workspace, label_studio, tmp
                 answer = httpx.post(address, json=body, headers={HEADER: secret}, trust_env=False)
                 assert answer.status_code == status
         assert found.get(timeout=PATIENCE).annotations == 2
+    assert session.client.api.get("/api/webhooks/", {"project": session.project.id}) == []
+
+
+def test_a_service_manager_ends_it_and_no_more_events_are_sent(workspace, label_studio, tmp_path):
+    recipe = _recipe(tmp_path, "serviced")
+    session, _ = _pushed(recipe, workspace)
+    path = tmp_path / "serviced.yaml"
+    path.write_text(
+        f"name: serviced\nsources: [{{kind: table, url: '{tmp_path}/rows.jsonl', text: text}}]\n"
+        "task: {kind: text-classification, classes: ['yes', 'no']}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "goldloop", "watch", str(path), "--every", "3600"],
+        env=os.environ | {"GOLDLOOP_HOME": str(workspace.root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            if line.startswith("watch: events come"):
+                assert session.client.api.get("/api/webhooks/", {"project": session.project.id})
+                process.terminate()
+    assert process.wait(PATIENCE) == 0
     assert session.client.api.get("/api/webhooks/", {"project": session.project.id}) == []
 
 

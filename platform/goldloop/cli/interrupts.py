@@ -1,8 +1,9 @@
-"""Ctrl-C that is never lost."""
+"""Ctrl-C that is never lost, and a service manager's request to end that is heard as Ctrl-C."""
 
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -31,3 +32,8 @@ def deliver_lost() -> None:
         again.start()
 
     sys.unraisablehook = heard
+
+
+def hear_termination() -> None:
+    """Take SIGTERM as Ctrl-C: what is under way is put in order before the process ends."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -48,7 +48,10 @@ def watch(
     elif once:
         _once(loaded, as_json)
     else:
+        from goldloop.cli.interrupts import hear_termination
         from goldloop.watching import watch
+
+        hear_termination()
 
         def show(passed: Passed) -> None:
             if as_json:
