@@ -198,7 +198,8 @@ def report(arguments: argparse.Namespace, day: str, lines: Sequence[dict[str, An
     told = [
         f"# Gates and blame, {day}",
         "",
-        f"`benchmarks/gates/run.py --seeds {len(lines)}` at {(commit() or 'unknown')[:7]}; {made['cpus']} "
+        f"`benchmarks/gates/run.py --seeds {len(lines)} --questions {arguments.questions} --epochs "
+        f"{arguments.epochs}` at {(commit() or 'unknown')[:7]}; {made['cpus']} "
         f"CPU cores ({made['machine']}), {made['threads']} threads; Python {made['python']}; {packages}.",
         "",
         f"banking77, MiniLM, {arguments.questions:,} questions of the champion, {arguments.epochs} epochs, "
