@@ -64,11 +64,11 @@ class Pages:
             yield task["id"], _key_of(task)
 
     def imported(self, project: Project, expected: Mapping[int, str]) -> Mapping[int, str]:
-        """By one small request where all went well: to list a task costs as much as to make it.
+        """By two small requests where all went well: to list a task costs as much as to make it.
 
         Tasks get their ids in the order in which the import has them. So if as many lie between the first
-        and the last as were sent, and the last is what it should be, the others are too; else each is looked
-        at.
+        and the last as were sent, and these two are what they should be, the others are too; else each is
+        looked at.
         """
         ids = list(expected)
         if not ids:
@@ -76,9 +76,13 @@ class Pages:
         # A range, as the ids themselves make an address too long for many servers.
         within = condition("id", "in", "Number", {"min": min(ids), "max": max(ids)})
         if ids == sorted(ids):
-            end = self._api.task_page(project.id, [within], size=1, ordering="-tasks:id")
-            seen = {task["id"]: _key_of(task) for task in end["tasks"]}
-            if end["total"] == len(ids) and seen == {ids[-1]: expected[ids[-1]]}:
+            ends = [
+                self._api.task_page(project.id, [within], size=1, ordering=ordering)
+                for ordering in ("tasks:id", "-tasks:id")
+            ]
+            seen = {task["id"]: _key_of(task) for end in ends for task in end["tasks"]}
+            counted = {end["total"] for end in ends}
+            if counted == {len(ids)} and seen == {place: expected[place] for place in (ids[0], ids[-1])}:
                 return expected
         found: dict[int, str] = {}
         for task in self._api.tasks(project.id, [within]):
