@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,10 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import datasets
 import plain
 import torch
 import yaml
+from packaged import folder_of
 from table import write_table
 
 from goldloop import loop
@@ -134,22 +138,12 @@ def _recipe(case: Mapping[str, Any], arguments: argparse.Namespace) -> Recipe:
     if arguments.epochs:
         settings["epochs"] = arguments.epochs
     if "checkpoint" in settings:
-        settings["checkpoint"] = str(_in_package(settings["checkpoint"]))
+        settings["checkpoint"] = str(folder_of(settings["checkpoint"]))
     # Both arms keep their last weights: there is nothing to choose and nothing to stop at.
     settings |= {"early_stopping": None, "evaluate_every": _NEVER}
     changes = [f"training.{name}={json.dumps(value)}" for name, value in settings.items()]
     source = [f"sources.0.url={arguments.data.absolute() / case['source']}", "sources.0.label.use=imported"]
     return load(ROOT / "configs" / f"{case['recipe']}.yaml", [*source, *changes])
-
-
-def _in_package(checkpoint: str) -> Path:
-    from importlib.util import find_spec
-
-    package, _, inside = checkpoint.removeprefix("package:").partition("/")
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit(f"the package {package} is not installed")
-    return Path(found.submodule_search_locations[0]) / inside
 
 
 def _splits(

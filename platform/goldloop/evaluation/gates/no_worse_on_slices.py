@@ -8,6 +8,8 @@ Young 1993). So an equally good challenger is refused in at most 1 of 20 compari
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -15,6 +17,7 @@ from typing_extensions import override
 
 from goldloop.evaluation.gates.base import Gate, GateConfig, Verdict, keys
 from goldloop.evaluation.report import Report
+from goldloop.evaluation.slices import Slice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +26,29 @@ FALSE_ALARMS = 0.05
 """In how many of all comparisons an equally good challenger may be refused."""
 
 _RESAMPLES = 2000
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A slice, the mean agreement of the two models on its items, and how likely so great a loss is."""
+
+    slice: Slice
+    items: int
+    before: float
+    now: float
+    chance: float
+
+    @property
+    def loss(self) -> float:
+        return self.before - self.now
+
+    def __str__(self) -> str:
+        return (
+            f"{self.slice.name}: agreement {self.before:.3f} to {self.now:.3f} on the same {self.items} "
+            f"items, a difference of {-self.loss:+.3f}, as great as the greatest of equally good models in "
+            f"{self.chance:.1%} of comparisons"
+        )
 
 
 class NoWorseOnSlices(Gate):
@@ -55,25 +81,27 @@ class NoWorseOnSlices(Gate):
             return Verdict(gate=gate, passed=True, figure=None, explanation=explanation)
         gains = [item.agreement - before[item.key].agreement for item in both]
         losses, chances = _losses(gains, [places for _, places in found])
-        worst = min(range(len(found)), key=lambda number: (chances[number], -losses[number]))
-        slice_, places = found[worst]
-        loss, chance = losses[worst], chances[worst]
+        compared = []
+        for (slice_, places), loss, chance in zip(found, losses, chances, strict=True):
+            now = sum(both[place].agreement for place in places) / len(places)
+            compared.append(_Compared(slice_, len(places), now + loss, now, chance))
+        compared.sort(key=lambda each: (each.chance, -each.loss))
         # Counts divided and subtracted: a loss of just the margin must not become larger by rounding.
-        passed = not (loss > config.margin + 1e-9 and chance <= FALSE_ALARMS)
-        now = sum(both[place].agreement for place in places) / len(places)
+        counts = config.margin + 1e-9
+        worse = [each for each in compared if each.loss > counts and each.chance <= FALSE_ALARMS]
         lost = [
             item
             for item in report.wrong()
-            if slice_.holds(item) and item.key in before and item.agreement < before[item.key].agreement
+            if any(each.slice.holds(item) for each in worse or compared[:1])
+            and item.key in before
+            and item.agreement < before[item.key].agreement
         ]
+        whole = f"on the whole {sum(gains) / len(gains):+.3f} against {champion.model}"
         return Verdict(
             gate=gate,
-            passed=passed,
-            figure=-loss,
-            explanation=f"the greatest loss of {len(found)} slices is on {slice_.name}: agreement "
-            f"{now + loss:.3f} to {now:.3f} on the same {len(places)} items, a difference of {-loss:+.3f}, "
-            f"as great as the greatest of equally good models in {chance:.1%} of comparisons, on the whole "
-            f"{sum(gains) / len(gains):+.3f} against {champion.model}",
+            passed=not worse,
+            figure=-(worse or compared)[0].loss,
+            explanation=f"{_told(worse, compared)}; {whole}",
             examples=keys(lost),
         )
 
@@ -81,6 +109,15 @@ class NoWorseOnSlices(Gate):
     @classmethod
     def example_config(cls, metric: str) -> dict[str, Any]:
         return {"kind": "no-worse-on-slices"}
+
+
+def _told(worse: Sequence[_Compared], compared: Sequence[_Compared]) -> str:
+    """In words: the slices that are worse, or the one that comes closest to it."""
+    if not worse:
+        return f"the greatest loss of {len(compared)} slices is on {compared[0]}"
+    more = len(worse) - _MOST_NAMED
+    named = [str(each) for each in worse[:_MOST_NAMED]] + ([f"and {more} more"] if more > 0 else [])
+    return f"{len(worse)} of {len(compared)} slices lost: {'; '.join(named)}"
 
 
 def _losses(gains: list[float], slices: list[list[int]], seed: int = 0) -> tuple[list[float], list[float]]:

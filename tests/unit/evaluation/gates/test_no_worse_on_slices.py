@@ -39,6 +39,21 @@ def test_better_on_the_whole_and_worse_on_one_slice_is_refused_with_that_slice(m
     assert gate(margin=0.5).judge(challenger, champion).passed, "a loss within the margin is nobody's concern"
 
 
+def test_every_slice_that_lost_is_named(make_report):
+    report = make_report(items=400)
+    sources = ["phone"] * 60 + ["fax"] * 60 + ["scanner"] * 280
+    before = numpy.ones(400, bool)
+    now = before.copy()
+    now[:60] = numpy.arange(60) % 2 == 0
+    now[60:120] = numpy.arange(60) % 3 != 0
+    verdict = gate().judge(told(report, now, sources), told(report, before, sources))
+    assert not verdict.passed
+    assert verdict.explanation.startswith("2 of 3 slices lost")
+    assert "source 'phone'" in verdict.explanation and "source 'fax'" in verdict.explanation
+    assert "scanner" not in verdict.explanation
+    assert verdict.figure == -0.5
+
+
 def test_equally_good_models_are_refused_no_more_often_than_stated(make_report):
     report = make_report(items=300)
     refused = 0
