@@ -1,7 +1,8 @@
-"""How much memory this process has held."""
+"""How much memory this process has held, and what it gives back to the system."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from pathlib import Path
@@ -27,3 +28,13 @@ def peak_memory() -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def return_freed_memory() -> bool:
+    """Give memory that was freed back to the system; returns whether there was some.
+
+    glibc keeps what tensors of changing shapes leave between those that live, so that a process which
+    computes for days holds ever more; other C libraries have no such call, and nothing is done.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return trim is not None and bool(trim(0))

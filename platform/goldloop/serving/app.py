@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from goldloop import __version__
 from goldloop.errors import GoldloopError
+from goldloop.process_memory import return_freed_memory
 from goldloop.serving.answers import Answers, answers
 from goldloop.serving.config import ServingConfig
 from goldloop.serving.contents import contents_of
@@ -34,6 +35,8 @@ from goldloop.serving.refusals import Refused, body_of, headers_of, status_of
 from goldloop.serving.samples import AGREES, HEADER, Samples
 
 _LOG = logging.getLogger(__name__)
+_TIDY_SECONDS = 60.0
+"""Between two times that freed memory is given back, which takes about 20 ms beside the answers."""
 
 
 def create_app(
@@ -57,11 +60,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        following = asyncio.create_task(_follow(models, config.refresh_seconds))
+        works = (_follow(models, config.refresh_seconds), _tidy())
+        going_on = [asyncio.create_task(work) for work in works]
         yield
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for each in going_on:
+            each.cancel()
+        for each in going_on:
+            with suppress(asyncio.CancelledError):
+                await each
 
     app = FastAPI(title="goldloop", version=__version__, lifespan=lifespan)
     app.state.draining = False
@@ -158,6 +164,13 @@ async def _follow(models: Models, seconds: float) -> None:
                 _LOG.warning("%s answers now", came)
         except GoldloopError:
             _LOG.exception("which models are champions cannot be told; those that answer go on")
+
+
+async def _tidy() -> None:
+    """Keep a server that runs for months from holding ever more memory."""
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        await asyncio.to_thread(return_freed_memory)
 
 
 def _facts(served: Served) -> dict[str, Any]:
