@@ -14,6 +14,8 @@ CONFIG = (
 MODEL = "benchmark/1"
 BATCH = 1_000
 """Tasks in a request, of every way that sends many in one."""
+AT_ONCE = {"sqlite": 1, "postgresql": 2}
+"""Imports that goldloop sends a server at a time: SQLite loses what such imports bring."""
 
 
 def text(number: int) -> str:
@@ -41,8 +43,8 @@ def requests(count: int) -> Iterator[list[dict[str, Any]]]:
         ]
 
 
-def write_recipe(folder: Path, count: int) -> Path:
-    """A recipe whose source has these texts."""
+def write_recipe(folder: Path, count: int, imports: int = 1) -> Path:
+    """A recipe whose source has these texts, and of which so many imports are sent at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = folder / f"rows-{count}.jsonl"
     with rows.open("w", encoding="utf-8") as file:
@@ -53,7 +55,7 @@ def write_recipe(folder: Path, count: int) -> Path:
         f"name: sync-{count}\n"
         f"sources: [{{kind: table, url: {rows}, text: text}}]\n"
         "task: {kind: text-classification, classes: ['yes', 'no']}\n"
-        "labeling: {annotators_per_item: 1}\n",
+        f"labeling: {{annotators_per_item: 1, parallel_imports: {imports}}}\n",
         encoding="utf-8",
     )
     return recipe

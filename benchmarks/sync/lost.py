@@ -158,12 +158,12 @@ def _goldloop(place: Place, count: int, number: int) -> Work:
     recipe = recipe.model_copy(update={"name": f"{recipe.name}-{number}"})
     workspace = Workspace(home, settings)
     loop.pull(recipe, workspace)
-    project = wiring.session(recipe, workspace).project.id
+    session = wiring.session(recipe, workspace)
 
     def work() -> tuple[int, int]:
-        step.push(recipe, workspace)
+        step.push(recipe, workspace, session)
         workspace.engine.dispose()
-        return project, 0
+        return session.project.id, 0
 
     return work
 

@@ -33,7 +33,7 @@ ORDER = (
     "goldloop push again", "goldloop collect", "goldloop collect again", "goldloop collect of 100 changed",
     "SDK export", "SDK snapshot",
 )  # fmt: skip
-SHOWN = ORDER[1:]
+TOGETHER = "raw import, 2 at a time"
 RAW = ("raw import", "raw import after it")
 """A database that grows takes longer, so the endpoint by itself is measured before a push and after it."""
 
@@ -68,7 +68,15 @@ def main() -> None:
 def missing(kind: str, sizes: Sequence[int], measured: Sequence[dict[str, Any]]) -> list[int]:
     """The sizes that were not measured to the end on a kind of server; their steps need each other."""
     done = {(line["size"], line["step"]) for line in measured if line["server"] == kind}
-    return [size for size in sizes if any((size, step) not in done for step in ORDER)]
+    return [size for size in sizes if any((size, step) not in done for step in steps(kind))]
+
+
+def steps(kind: str) -> tuple[str, ...]:
+    """What is measured on a kind of server, in this order."""
+    if load.AT_ONCE[kind] == 1:
+        return ORDER
+    after = ORDER.index(RAW[-1]) + 1
+    return (*ORDER[:after], TOGETHER, *ORDER[after:])
 
 
 def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -82,8 +90,8 @@ def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
         variables = {**os.environ, **server.variables}
         variables |= {"BENCHMARK_URL": server.url, "BENCHMARK_TOKEN": server.token}
         for size in sizes:
-            recipe = load.write_recipe(Path(folder), size)
-            for step in ORDER:
+            recipe = load.write_recipe(Path(folder), size, load.AT_ONCE[kind])
+            for step in steps(kind):
                 command = [sys.executable, str(_STEP), step, str(recipe), str(size)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
                 if done.returncode:
@@ -128,12 +136,17 @@ def report(made: dict[str, Any], measured: Sequence[dict[str, Any]], sizes: Sequ
             "",
             f"## {kind}",
             "",
+            *(
+                [f"goldloop sends {load.AT_ONCE[kind]} imports at a time.", ""]
+                if load.AT_ONCE[kind] > 1
+                else []
+            ),
             "| tasks | step | seconds | tasks/s | of raw import | requests | peak memory, MB | of it base |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for size in sizes:
             raw = [by_place[place] for step in RAW if (place := (kind, size, step)) in by_place]
-            for step in SHOWN:
+            for step in steps(kind)[1:]:
                 lines.append(_row(size, step, by_place.get((kind, size, step)), raw))
     return "\n".join(lines) + "\n"
 
@@ -154,7 +167,7 @@ def _row(size: int, step: str, line: dict[str, Any] | None, raw: Sequence[dict[s
 
 
 def _sends(step: str) -> bool:
-    return step in (*RAW, "SDK import_tasks", "SDK tasks.create", "goldloop push")
+    return step in (*RAW, TOGETHER, "SDK import_tasks", "SDK tasks.create", "goldloop push")
 
 
 if __name__ == "__main__":

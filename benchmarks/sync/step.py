@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import load
 
 from goldloop import loop, selecting, wiring
+from goldloop.ahead import ahead
 from goldloop.catalog import collection, server_side
 from goldloop.catalog.content import stream_items
 from goldloop.labeling.push import Push
@@ -77,18 +78,25 @@ def _pull(recipe: Recipe, workspace: Workspace, count: int) -> Callable[[], int]
 
 def _push(recipe: Recipe, workspace: Workspace, count: int) -> Callable[[], int]:
     """As `goldloop push`, but each task has a prediction and two annotations."""
-    # Packages are loaded before the clock starts, as those of the SDK are.
+    # Packages are loaded and the project is made before the clock starts, as for the others.
     import_module("label_studio_sdk.label_interface.interface")
-    return lambda: push(recipe, workspace)
+    session = wiring.session(recipe, workspace)
+    return lambda: push(recipe, workspace, session)
 
 
-def push(recipe: Recipe, workspace: Workspace) -> int:
+def push(recipe: Recipe, workspace: Workspace, session: Session) -> int:
     """Push all items with a prediction and two annotations each."""
     with workspace.lock(recipe.name):
-        session = wiring.session(recipe, workspace)
         session.reconcile()
         keys = selecting.next_up(recipe, workspace, session.place, Silent()).keys
-        work = Push(session.engine, session.place, session.client, session.project, session.writer_lock)
+        work = Push(
+            session.engine,
+            session.place,
+            session.client,
+            session.project,
+            session.writer_lock,
+            recipe.labeling.parallel_imports,
+        )
         items = stream_items(session.engine, recipe.name, keys)
         created = work.run(items, len(keys), tasks_of, Silent())
         with session.engine.begin() as connection:
@@ -192,6 +200,17 @@ def _raw(recipe: Recipe, workspace: Workspace, count: int) -> Callable[[], int]:
     return send
 
 
+def _raw_together(recipe: Recipe, workspace: Workspace, count: int) -> Callable[[], int]:
+    """The bulk endpoint by itself, sent as many imports at a time as goldloop sends there."""
+    http, place = _http()
+
+    def send(batch: list[dict[str, Any]]) -> int:
+        return int(http.post(place, json=batch).raise_for_status().json()["task_count"])
+
+    at_once = load.AT_ONCE["postgresql"]
+    return lambda: sum(ahead(send, load.requests(count), at_once, at_once))
+
+
 def _sdk() -> tuple[Any, int]:
     from label_studio_sdk import LabelStudio
 
@@ -263,6 +282,7 @@ STEPS: dict[str, Callable[[Recipe, Workspace, int], Callable[[], int]]] = {
     "SDK tasks.create": _sdk_create,
     "goldloop push": _push,
     "raw import after it": _raw,
+    "raw import, 2 at a time": _raw_together,
     "goldloop push again": _push_again,
     "goldloop collect": _collect,
     "goldloop collect again": _collect,

@@ -95,7 +95,12 @@ def test_both_ways_tell_the_same_to_the_byte(by_sql, by_http, http, monkeypatch)
     assert told[0].drafts == 1
     since = told[2].updated_at
     assert whole(by_sql.reader, project, since) == whole(by_http.reader, project, since)
-    assert by_sql.reader.project_totals(project) == by_http.reader.project_totals(project)
+    totals = by_sql.reader.project_totals(project)
+    assert totals == by_http.reader.project_totals(project)
+    for known in (since, totals.latest_update, "2999-01-01T00:00:00Z"):
+        assert totals == by_sql.reader.project_totals(project, known)
+        assert totals == by_http.reader.project_totals(project, known)
+    assert by_sql.reader.count_tasks(project) == by_http.reader.count_tasks(project) == 9
     assert list(by_sql.reader.task_keys(project)) == list(by_http.reader.task_keys(project))
     made = {number: key for key, number in ids.items()}
     assert made == by_sql.reader.imported(project, made) == by_http.reader.imported(project, made)

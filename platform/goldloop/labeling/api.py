@@ -193,6 +193,11 @@ class Api:
         return answer
 
 
+def time_value(moment: str) -> str:
+    """A time (ISO 8601) in the one form that conditions take."""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def condition(field: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     """One condition of the data manager on a task's field, such as `data.batch`."""
     return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}

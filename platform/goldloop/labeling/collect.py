@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -23,6 +23,7 @@ from goldloop.catalog.ledger import Balance, balance, closed_books, write_lines
 from goldloop.catalog.reopened import reopened_of
 from goldloop.catalog.server_side import Place
 from goldloop.errors import IdentityError, LabelStudioUnreachable, LedgerError
+from goldloop.labeling.api import time_value
 from goldloop.labeling.reading import Reader
 from goldloop.labeling.relabel import is_since
 from goldloop.labeling.values import CollectedTask, Project, Totals
@@ -82,7 +83,8 @@ class Collector:
             left = collection.underway(connection, self._place, self._project.id)
         if left is not None and (since is not None or left.since is None):
             since = self._go_on(left)
-        point = Checkpoint(self._project.id, _in_filters(since), self._settled(latest))
+        changed_since = None if since is None else time_value(since)
+        point = Checkpoint(self._project.id, changed_since, self._settled(latest))
         with self._engine.begin() as connection:
             collection.drop_deleted(connection, self._place)
             collection.begin(connection, self._place, point)
@@ -124,8 +126,8 @@ class Collector:
             if anew:
                 collection.drop_lines(connection, self._place)
             total = server_side.count_tasks(connection, self._place)
-            lines = sum(balance(connection, recipe, "collect").outcomes.values())
-        if lines != total:
+            books = balance(connection, recipe, "collect")
+        if books.total != total:
             with self._engine.begin() as connection:
                 collection.drop_strays(connection, self._place)
             self._write_missing_lines()
@@ -137,6 +139,8 @@ class Collector:
                 found=f"tasks {missing} missing",
                 remedy="Run `goldloop push` to settle what was deleted there, then collect again",
             )
+        if books.total == total:
+            return books
         with self._engine.connect() as connection:
             return closed_books(connection, recipe, "collect", total)
 
@@ -239,10 +243,3 @@ def _same_item(task: CollectedTask, key: str) -> None:
             expected=f"key {key}",
             remedy="Its data were changed in Label Studio: delete the task there and push again",
         )
-
-
-def _in_filters(since: str | None) -> str | None:
-    """A time in the one form that Label Studio's filters take."""
-    if since is None:
-        return None
-    return datetime.fromisoformat(since).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -83,7 +83,12 @@ class Database:
         """The server runs on this machine."""
         return datetime.now(UTC)
 
-    def project_totals(self, project: Project) -> Totals:
+    def count_tasks(self, project: Project) -> int:
+        """By an index."""
+        with self._reading() as file:
+            return int(_one(file, "SELECT count(*) FROM task WHERE project_id = ?", project.id))
+
+    def project_totals(self, project: Project, since: str | None = None) -> Totals:
         """The counts, of one moment."""
         with self._reading() as file:
             tasks = _one(file, "SELECT count(*) FROM task WHERE project_id = ?", project.id)

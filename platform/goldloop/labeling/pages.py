@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from goldloop.catalog.server_side import Sent
-from goldloop.labeling.api import Api, condition
+from goldloop.labeling.api import Api, condition, time_value
 from goldloop.labeling.collected import collected_task
 from goldloop.labeling.snapshot import TITLE, snapshot
 from goldloop.labeling.values import CollectedTask, Project, Totals
@@ -41,22 +41,35 @@ class Pages:
         """As it said in its last answer; by our own clock where it did not."""
         return self._api.server_time or datetime.now(UTC)
 
-    def project_totals(self, project: Project) -> Totals:
+    def count_tasks(self, project: Project) -> int:
+        """One small request."""
+        answer = self._api.get(f"/api/projects/{project.id}/", {"include": "id,task_number"})
+        return int(answer["task_number"])
+
+    def project_totals(self, project: Project, since: str | None = None) -> Totals:
         """The server's own count; two small requests."""
         counts = ("task_number", "total_annotations_number", "skipped_annotations_number")
         predictions = "total_predictions_number"
         answer = self._api.get(
             f"/api/projects/{project.id}/", {"include": ",".join(("id", *counts, predictions))}
         )
-        newest = self._api.task_page(project.id, size=1, ordering="-tasks:updated_at")["tasks"]
         tasks, annotations, skipped = (int(answer[name]) for name in counts)
         return Totals(
             tasks=tasks,
             annotations=annotations,
             skipped=skipped,
             predictions=int(answer[predictions]),
-            latest_update=newest[0]["updated_at"] if newest else None,
+            latest_update=self._latest_update(project, since),
         )
+
+    def _latest_update(self, project: Project, since: str | None) -> str | None:
+        """When a task was written to last; what a page could show is counted, so few are asked about."""
+        lately = [condition("updated_at", "greater_or_equal", "Datetime", time_value(since))] if since else []
+        for conditions in (lately, []):
+            page = self._api.task_page(project.id, conditions, size=1, ordering="-tasks:updated_at")
+            if page["tasks"] or not conditions:
+                break
+        return page["tasks"][0]["updated_at"] if page["tasks"] else None
 
     def task_keys(self, project: Project) -> Iterator[tuple[int, str]]:
         """Every task's."""

@@ -14,6 +14,7 @@ that meet. A server on PostgreSQL may be sent several.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from goldloop.records import Item
 
 BATCH = MOST_TASKS_PER_IMPORT
 """Tasks per import: each costs the server a fixed time beside that of its tasks."""
+_SHARE = 200
+"""Tasks from which on it pays to divide a batch among imports that are sent at the same time."""
 _TRIES = 5
 _LOSSES = 12
 _SMALLEST = 25
@@ -121,7 +124,7 @@ class Push:
         """
         created = 0
         with progress.track("push", total) as advance:
-            for made in self._created(drawn_ahead(self._batches(items, make_tasks))):
+            for made in self._created(drawn_ahead(self._batches(items, total, make_tasks))):
                 created += made
                 advance(made)
         if created:
@@ -129,8 +132,11 @@ class Push:
             _hold_against_total(self._engine, self._place, self._client, self._project)
         return created
 
-    def _batches(self, items: Iterable[Item], make_tasks: MakeTasks) -> Iterator[Sequence[TaskData]]:
-        for chunk in chunks(items, BATCH):
+    def _batches(
+        self, items: Iterable[Item], total: int, make_tasks: MakeTasks
+    ) -> Iterator[Sequence[TaskData]]:
+        share = max(_SHARE, math.ceil(total / self._parallel))
+        for chunk in chunks(items, min(BATCH, share)):
             for tasks in portions(make_tasks(chunk), _bytes_of):
                 self._client.check_tasks(self._project, tasks)
                 yield tasks
@@ -237,7 +243,7 @@ def _hold_against_total(
     with engine.connect() as connection:
         live = server_side.count_tasks(connection, place)
     foreign = 0
-    if client.reader.project_totals(project).tasks != live:
+    if client.reader.count_tasks(project) != live:
         foreign = _relist(engine, place, client, project)
         with engine.connect() as connection:
             live = server_side.count_tasks(connection, place)

@@ -22,11 +22,19 @@ class Reader(Protocol):
     def now(self) -> datetime:
         """The time by the server's clock, to a second, in UTC."""
 
-    def project_totals(self, project: Project) -> Totals:
+    def project_totals(self, project: Project, since: str | None = None) -> Totals:
         """The server's own count.
 
         Take it before `changed`: what changes meanwhile then shows as a change next time.
+
+        Args:
+            project: which.
+            since: ISO 8601; a time of the server's that its last change is known not to lie before, where
+                one is known: what is older need not be looked through for it.
         """
+
+    def count_tasks(self, project: Project) -> int:
+        """The server's own count of tasks, by itself."""
 
     def task_keys(self, project: Project) -> Iterator[tuple[int, str]]:
         """Id and content key of every task, by id; the key is empty where the data have none."""

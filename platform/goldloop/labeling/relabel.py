@@ -58,6 +58,8 @@ def close(
     """Make the tasks ordinary ones again of which an answer was collected since they were sent back."""
     with engine.connect() as connection:
         waiting = {each.task_id: each for each in reopened.requests_of(connection, place, ["open"])}
+        if not waiting:
+            return
         answered = {
             act.task_id
             for act in annotations_of_tasks(connection, place, list(waiting))

@@ -89,12 +89,14 @@ class Session:
             LedgerError: the server does not list all that it has.
         """
         self.send_back(progress)
-        totals = self.reader.project_totals(self.project)
         here = f"{self.place.server} {self.project.id}"
+        with self.engine.connect() as connection:
+            last = stages.result_of(connection, self.place.recipe, "collect") or {}
+        follows = last.get("place") == here
+        totals = self.reader.project_totals(self.project, last.get("until") if follows else None)
         inputs = f"{here} {annotators_per_item} {totals}"
         with self.engine.connect() as connection:
             done = stages.finished(connection, self.place.recipe, "collect", inputs)
-            last = stages.result_of(connection, self.place.recipe, "collect") or {}
             if done is not None and not full:
                 progress.say("collect: nothing has changed in Label Studio")
                 return balance(connection, self.place.recipe, "collect"), done["annotations"]
@@ -102,14 +104,13 @@ class Session:
         collector = Collector(
             self.engine, self.place, self.reader, self.project, annotators_per_item, progress
         )
-        follows = last.get("place") == here
         since = last.get("until") if follows and not full else None
         until = collector.fetch(since, totals.latest_update)
-        differs = not state.foreign and collector.check(totals) is not None
-        if since is not None and (differs or collector.unseen()):
+        short = None if state.foreign else collector.check(totals)
+        if since is not None and (short is not None or collector.unseen()):
             progress.say("collect: the server counts other than what came: fetching everything")
             until = collector.fetch(None, totals.latest_update)
-        short = None if state.foreign else collector.check(totals)
+            short = None if state.foreign else collector.check(totals)
         if short is not None:
             raise LedgerError(
                 "the server does not give all the annotations that it counts",

@@ -14,7 +14,7 @@ from goldloop.catalog.server_side import Place, Sent
 from goldloop.errors import LabelStudioError, LabelStudioLostWrites, LabelStudioUnreachable
 from goldloop.labeling import push as module
 from goldloop.labeling.push import Push, reconcile
-from goldloop.labeling.values import Project, TaskData, Totals
+from goldloop.labeling.values import Project, TaskData
 from goldloop.progress import Silent
 from goldloop.records import Item, content_key
 from goldloop.settings import Settings
@@ -79,8 +79,8 @@ class Server:
     def task_keys(self, project: Project) -> Iterator[tuple[int, str]]:
         return ((number, sent.key) for number, (_, sent) in sorted(self.tasks.items()))
 
-    def project_totals(self, project: Project) -> Totals:
-        return Totals(tasks=len(self.tasks), annotations=0, skipped=0, predictions=0, latest_update=None)
+    def count_tasks(self, project: Project) -> int:
+        return len(self.tasks)
 
     def delete_tasks(self, project: Project, task_ids: Any) -> None:
         for number in task_ids:
@@ -177,6 +177,21 @@ def test_a_server_that_takes_several_imports_is_sent_them_at_the_same_time(works
     monkeypatch.setattr(server, "import_tasks", import_tasks)
     assert push(workspace, server, 60, parallel=3) == 60
     agree(workspace, server, 60)
+
+
+def test_few_items_are_divided_among_the_imports_that_are_sent_at_the_same_time(workspace, monkeypatch):
+    monkeypatch.setattr(module, "_SHARE", 5)
+    server, one = Server(), threading.Lock()
+
+    def import_tasks(*arguments: Any) -> dict[str, int]:
+        with one:
+            return Server.import_tasks(server, *arguments)
+
+    monkeypatch.setattr(server, "import_tasks", import_tasks)
+    assert push(workspace, server, 40, parallel=4) == 40
+    assert server.imports == [10] * 4
+    assert push(workspace, Server(), 0, parallel=4) == 0
+    agree(workspace, server, 40)
 
 
 def test_a_fault_of_one_import_leaves_those_beside_it_whole(workspace, monkeypatch):

@@ -49,7 +49,8 @@ def test_every_slice_that_lost_is_named(make_report):
     verdict = gate().judge(told(report, now, sources), told(report, before, sources))
     assert not verdict.passed
     assert verdict.explanation.startswith("2 of 3 slices lost")
-    assert "source 'phone'" in verdict.explanation and "source 'fax'" in verdict.explanation
+    assert "source 'phone'" in verdict.explanation
+    assert "source 'fax'" in verdict.explanation
     assert "scanner" not in verdict.explanation
     assert verdict.figure == -0.5
 
