@@ -136,11 +136,8 @@ def report(made: dict[str, Any], measured: Sequence[dict[str, Any]], sizes: Sequ
             "",
             f"## {kind}",
             "",
-            *(
-                [f"goldloop sends {load.AT_ONCE[kind]} imports at a time.", ""]
-                if load.AT_ONCE[kind] > 1
-                else []
-            ),
+            f"goldloop sends so many imports at a time: {load.AT_ONCE[kind]}.",
+            "",
             "| tasks | step | seconds | tasks/s | of raw import | requests | peak memory, MB | of it base |",
             "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ NAME = "goldloop_packed"
 
 _WIDEST_HEAD = 256
 _AMPERE = (8, 0)
+_TAKES = frozenset(signature(varlen_attn).parameters)
+"""Of `varlen_attn`: `scale` and `window_size` came with PyTorch 2.11, `enable_gqa` after it."""
 _NOT_HEEDED = ("softcap", "position_bias", "s_aux", "head_mask")
 
 
@@ -89,6 +92,7 @@ def _has_kernel(value: torch.Tensor) -> bool:
     head = value.shape[-1]
     return (
         value.is_cuda
+        and {"scale", "window_size"} <= _TAKES
         and value.dtype in (torch.float16, torch.bfloat16)
         and head <= _WIDEST_HEAD
         and head % 8 == 0
@@ -107,6 +111,11 @@ def _by_kernel(
 ) -> torch.Tensor:
     query, key, value = lines
     bounds, longest = segments["bounds"], segments["longest"]
+    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
+    if grouped and not grouped.keys() <= _TAKES:
+        shared = query.shape[1] // key.shape[1]
+        key, value = (line.repeat_interleave(shared, dim=1) for line in (key, value))
+        grouped = {}
     found: torch.Tensor = varlen_attn(  # type: ignore[assignment]
         query,
         key,
@@ -117,7 +126,7 @@ def _by_kernel(
         longest,
         scale=scaling,
         window_size=(window, 0 if causal else window),
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     return found
 

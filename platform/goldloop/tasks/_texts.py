@@ -84,6 +84,9 @@ def text_model(
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     length = _length(network, tokenizer, chosen.get("max_length"))
+    if isinstance(checkpoint, Mapping):
+        # Whoever reads the model by transformers alone has texts cut as they are here.
+        tokenizer.model_max_length = length
     whole = adapted(network, chosen.get("lora"), head=True)
     return Model(whole, tokenizer, {"max_length": length, "classes": list(classes)})
 

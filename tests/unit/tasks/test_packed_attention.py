@@ -1,3 +1,4 @@
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import goldloop.tasks._packed_attention as module_
 from goldloop.tasks._packed_attention import packed_attention
 from goldloop.tasks._segments import lay_out
 
@@ -86,3 +88,36 @@ def test_a_batch_that_is_not_packed_is_seen_through_its_mask_and_nothing_is_drop
     torch.testing.assert_close(found[:1], expected(*drawn(6), [6], False, None), atol=1e-5, rtol=1e-5)
     short = [part[:, :, :4] for part in drawn(6)]
     torch.testing.assert_close(found[1:, :4], expected(*short, [4], False, None), atol=1e-5, rtol=1e-5)
+
+
+def kernel_of_2_11(query, key, value, bounds, _bounds, longest, _longest, *, scale, window_size):
+    """What PyTorch 2.11 has: as many heads everywhere."""
+    assert query.shape == key.shape == value.shape
+    before, after = window_size
+    return module_._by_mask([query, key, value], bounds, scale, after == 0, before)
+
+
+def kernel_of_2_12(*arguments, enable_gqa=False, scale, window_size):
+    query, key, value, bounds = arguments[:4]
+    assert enable_gqa == (query.shape != key.shape)
+    before, after = window_size
+    return module_._by_mask([query, key, value], bounds, scale, after == 0, before)
+
+
+@pytest.mark.parametrize("kernel", [kernel_of_2_11, kernel_of_2_12])
+@pytest.mark.parametrize("key_heads", [1, 2, HEADS])
+@pytest.mark.parametrize(("causal", "window"), [(True, None), (False, None), (False, 3)])
+def test_each_release_of_the_kernel_is_asked_in_the_way_it_knows(
+    kernel, key_heads, causal, window, monkeypatch
+):
+    monkeypatch.setattr(module_, "_has_kernel", lambda value: True)
+    monkeypatch.setattr(module_, "varlen_attn", kernel)
+    monkeypatch.setattr(module_, "_TAKES", frozenset(signature(kernel).parameters))
+    tensors = drawn(12, key_heads)
+    layout = lay_out([7, 5])
+
+    found, _ = packed_attention(
+        module(causal=causal), *tensors, None, 0.5, 0.5, window, segments=layout.segments
+    )
+
+    torch.testing.assert_close(found, expected(*tensors, [7, 5], causal, window), atol=1e-5, rtol=1e-5)

@@ -359,6 +359,15 @@ def test_what_is_saved_of_a_packed_network_is_an_ordinary_model(tmp_path):
     assert plain.config._attn_implementation != NAME
 
 
+def nearly(target):
+    """A target whose scores are as good as equal: sums in another order differ in their last digits."""
+    if isinstance(target, list):
+        return [nearly(each) for each in target]
+    if isinstance(target, dict):
+        return {name: nearly(value) for name, value in target.items()}
+    return pytest.approx(target, abs=1e-4) if isinstance(target, float) else target
+
+
 TEXT_KINDS = [name for name in tasks.names() if tasks.get(name).modality == "text"]
 
 
@@ -388,8 +397,8 @@ def test_every_kind_of_text_task_gives_the_same_loss_and_answers_packed(kind):
     assert packed.tokens == packed.padded_tokens == padded.tokens < padded.padded_tokens
     assert packed.keys == padded.keys
     assert same_loss == pytest.approx(loss, abs=1e-5)
-    assert [found.target for found in same_answers] == [known.target for known in answers]
     for found, known in zip(same_answers, answers, strict=True):
+        assert nearly(found.target) == nearly(known.target)
         assert found.confidence == pytest.approx(known.confidence, abs=1e-4)
 
 

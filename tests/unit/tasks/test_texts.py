@@ -182,3 +182,9 @@ def test_an_encoder_gets_a_fresh_head_that_follows_the_seed(capfd):
     assert len(short["input_ids"]) == 3
     assert len(long["input_ids"]) == 32
     assert long["truncated_tokens"] == 202 - 32
+
+
+def test_a_tokenizer_of_a_fresh_network_cuts_texts_where_the_network_ends():
+    model = make(settings={"max_length": 12})
+
+    assert len(model.processor(" ".join(TEXTS), truncation=True)["input_ids"]) == 12
