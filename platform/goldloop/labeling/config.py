@@ -167,8 +167,8 @@ class LabelingConfig(BaseModel):
     """The Label Studio project's title; by default made from the recipe's name."""
     parallel_imports: int = Field(default=1, ge=1, le=16)
     """So many requests create tasks at a time. More than one only where Label Studio is on PostgreSQL and has
-    several workers: on SQLite imports that meet lose annotations, which are then sent again. The embedded
-    server takes one."""
+    several workers or threads: on SQLite imports that meet lose annotations, which are then sent again. The
+    embedded server takes one."""
     media: Literal["label-studio"] | MediaProxy = "label-studio"
     """Where annotators' browsers get images from: Label Studio, which reads them from the workspace or is
     sent them; or the media proxy. Holds for tasks made from then on."""

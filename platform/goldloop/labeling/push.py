@@ -14,7 +14,6 @@ that meet. A server on PostgreSQL may be sent several.
 from __future__ import annotations
 
 import json
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,8 +37,6 @@ from goldloop.records import Item
 
 BATCH = MOST_TASKS_PER_IMPORT
 """Tasks per import: each costs the server a fixed time beside that of its tasks."""
-_SHARE = 200
-"""Tasks from which on it pays to divide a batch among imports that are sent at the same time."""
 _TRIES = 5
 _LOSSES = 12
 _SMALLEST = 25
@@ -124,7 +121,7 @@ class Push:
         """
         created = 0
         with progress.track("push", total) as advance:
-            for made in self._created(drawn_ahead(self._batches(items, total, make_tasks))):
+            for made in self._created(drawn_ahead(self._batches(items, make_tasks))):
                 created += made
                 advance(made)
         if created:
@@ -132,11 +129,8 @@ class Push:
             _hold_against_total(self._engine, self._place, self._client, self._project)
         return created
 
-    def _batches(
-        self, items: Iterable[Item], total: int, make_tasks: MakeTasks
-    ) -> Iterator[Sequence[TaskData]]:
-        share = max(_SHARE, math.ceil(total / self._parallel))
-        for chunk in chunks(items, min(BATCH, share)):
+    def _batches(self, items: Iterable[Item], make_tasks: MakeTasks) -> Iterator[Sequence[TaskData]]:
+        for chunk in chunks(items, BATCH):
             for tasks in portions(make_tasks(chunk), _bytes_of):
                 self._client.check_tasks(self._project, tasks)
                 yield tasks

@@ -111,7 +111,7 @@ def _by_kernel(
 ) -> torch.Tensor:
     query, key, value = lines
     bounds, longest = segments["bounds"], segments["longest"]
-    grouped = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
+    grouped: dict[str, Any] = {"enable_gqa": True} if query.shape[1] != key.shape[1] else {}
     if grouped and not grouped.keys() <= _TAKES:
         shared = query.shape[1] // key.shape[1]
         key, value = (line.repeat_interleave(shared, dim=1) for line in (key, value))

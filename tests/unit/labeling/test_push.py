@@ -179,21 +179,6 @@ def test_a_server_that_takes_several_imports_is_sent_them_at_the_same_time(works
     agree(workspace, server, 60)
 
 
-def test_few_items_are_divided_among_the_imports_that_are_sent_at_the_same_time(workspace, monkeypatch):
-    monkeypatch.setattr(module, "_SHARE", 5)
-    server, one = Server(), threading.Lock()
-
-    def import_tasks(*arguments: Any) -> dict[str, int]:
-        with one:
-            return Server.import_tasks(server, *arguments)
-
-    monkeypatch.setattr(server, "import_tasks", import_tasks)
-    assert push(workspace, server, 40, parallel=4) == 40
-    assert server.imports == [10] * 4
-    assert push(workspace, Server(), 0, parallel=4) == 0
-    agree(workspace, server, 40)
-
-
 def test_a_fault_of_one_import_leaves_those_beside_it_whole(workspace, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 10)
     server, one = Server(faults=("", "after", "", "before", "twice")), threading.Lock()
