@@ -11,6 +11,9 @@ INTERRUPTED_IN_A_FINALIZER = """
 import os, signal, time
 from goldloop.cli.interrupts import deliver_lost
 
+# What a shell starts in the background is told to ignore it, and so is all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Last:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGINT)
