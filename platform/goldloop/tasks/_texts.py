@@ -76,6 +76,8 @@ def text_model(
     if isinstance(checkpoint, Mapping):
         tokenizer = learn_tokenizer(texts, vocabulary_size(checkpoint))
         network = fresh_network(head, _fitting_config(checkpoint, classes, tokenizer, problem))
+        # Whoever reads the model by transformers alone asks it of no text that it cannot take.
+        tokenizer.model_max_length = min(_positions(network), tokenizer.model_max_length)
     else:
         folder = folder_of(checkpoint)
         tokenizer = read_tokenizer(folder)
@@ -84,9 +86,6 @@ def text_model(
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
     length = _length(network, tokenizer, chosen.get("max_length"))
-    if isinstance(checkpoint, Mapping):
-        # Whoever reads the model by transformers alone has texts cut as they are here.
-        tokenizer.model_max_length = length
     whole = adapted(network, chosen.get("lora"), head=True)
     return Model(whole, tokenizer, {"max_length": length, "classes": list(classes)})
 

@@ -4,6 +4,7 @@ import io
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from goldloop.errors import ServingError
 from goldloop.records import content_key
+from goldloop.serving import app
 from goldloop.serving.listen import listen
 
 
@@ -33,6 +35,14 @@ def _png(red: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), (red, 10, 10)).save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def test_memory_that_was_freed_is_given_back_now_and_then(serving, monkeypatch):
+    given_back = threading.Event()
+    monkeypatch.setattr(app, "_TIDY_SECONDS", 0.01)
+    monkeypatch.setattr(app, "return_freed_memory", given_back.set)
+    with serving("text-classification"):
+        assert given_back.wait(30)
 
 
 def test_one_image_is_answered(images):

@@ -184,7 +184,10 @@ def test_an_encoder_gets_a_fresh_head_that_follows_the_seed(capfd):
     assert long["truncated_tokens"] == 202 - 32
 
 
-def test_a_tokenizer_of_a_fresh_network_cuts_texts_where_the_network_ends():
-    model = make(settings={"max_length": 12})
+def test_a_tokenizer_of_a_fresh_network_cuts_where_the_network_ends_and_not_before(tmp_path):
+    model = make(max_position_embeddings=24, settings={"max_length": 12})
+    assert len(model.processor(" ".join(TEXTS), truncation=True)["input_ids"]) == 24
+    model.network.save_pretrained(tmp_path)
+    model.processor.save_pretrained(tmp_path)
 
-    assert len(model.processor(" ".join(TEXTS), truncation=True)["input_ids"]) == 12
+    assert text_model(tmp_path, ["a", "b"], (), {"max_length": 20}).settings["max_length"] == 20
