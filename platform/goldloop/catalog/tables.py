@@ -155,7 +155,7 @@ tasks = Table(
     PrimaryKeyConstraint("recipe", "server", "key"),
     Index("tasks_by_id", "recipe", "server", "task_id", unique=True),
     Index("tasks_by_state", "recipe", "server", "state", "archived"),
-    Index("tasks_unseen", "recipe", "server", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
+    Index("tasks_unseen", "recipe", "server", "state", sqlite_where=_UNSEEN, postgresql_where=_UNSEEN),
 )
 """`seen_at`: the server's time of the task's last change that was collected; null before any was."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from goldloop.catalog.server_side import Sent
 from goldloop.labeling.api import Api, condition, time_value
 from goldloop.labeling.collected import collected_task
-from goldloop.labeling.snapshot import TITLE, snapshot
+from goldloop.labeling.snapshot import TITLE, delete_left_behind, snapshot
 from goldloop.labeling.values import CollectedTask, Project, Totals
 
 PAGE = 2_500
@@ -77,11 +77,11 @@ class Pages:
             yield task["id"], _key_of(task)
 
     def imported(self, project: Project, expected: Mapping[int, str]) -> Mapping[int, str]:
-        """By two small requests where all went well: to list a task costs as much as to make it.
+        """By a small request or two where all went well: to list a task costs as much as to make it.
 
         Tasks get their ids in the order in which the import has them. So if as many lie between the first
         and the last as were sent, and these two are what they should be, the others are too; else each is
-        looked at.
+        looked at. Ids without a gap leave no place for another's, so the first of them need not be seen.
         """
         ids = list(expected)
         if not ids:
@@ -89,13 +89,16 @@ class Pages:
         # A range, as the ids themselves make an address too long for many servers.
         within = condition("id", "in", "Number", {"min": min(ids), "max": max(ids)})
         if ids == sorted(ids):
-            ends = [
+            ends = {ids[-1]: "-tasks:id"}
+            if ids[-1] - ids[0] >= len(ids):
+                ends[ids[0]] = "tasks:id"
+            pages = [
                 self._api.task_page(project.id, [within], size=1, ordering=ordering)
-                for ordering in ("tasks:id", "-tasks:id")
+                for ordering in ends.values()
             ]
-            seen = {task["id"]: _key_of(task) for end in ends for task in end["tasks"]}
-            counted = {end["total"] for end in ends}
-            if counted == {len(ids)} and seen == {place: expected[place] for place in (ids[0], ids[-1])}:
+            seen = {task["id"]: _key_of(task) for page in pages for task in page["tasks"]}
+            counted = {page["total"] for page in pages}
+            if counted == {len(ids)} and seen == {place: expected[place] for place in ends}:
                 return expected
         found: dict[int, str] = {}
         for task in self._api.tasks(project.id, [within]):
@@ -136,21 +139,22 @@ class Pages:
         by_time = [] if since is None else [condition("updated_at", "greater_or_equal", "Datetime", since)]
         while True:
             wanted = [*by_time, condition("id", "greater", "Number", after)]
-            first = self._api.task_page(project.id, wanted, size=1)
-            if not first["tasks"]:
+            # The server looks through all of the project's tasks each time, so it is asked once for a page.
+            left = self._api.task_page(project.id, wanted, size=1, ordering="-tasks:id")
+            if not left["tasks"]:
                 return
-            last = (
-                first["tasks"][0]["id"] if first["total"] == 1 else self._end(project, wanted, first["total"])
-            )
+            last_page = left["total"] <= PAGE
+            last = int(left["tasks"][0]["id"]) if last_page else self._end(project, wanted)
             within = condition("id", "in", "Number", {"min": after + 1, "max": last})
             with self._view(project, [*by_time, within]) as view:
                 yield last, self._tasks(project, view)
+            if last_page:
+                return
             after = last
 
-    def _end(self, project: Project, wanted: Sequence[Mapping[str, Any]], total: int) -> int:
-        """The id of the last task of the next page."""
-        place = min(total, PAGE)
-        page = self._api.task_page(project.id, wanted, size=1, page=place)
+    def _end(self, project: Project, wanted: Sequence[Mapping[str, Any]]) -> int:
+        """The id of the last task of a full page."""
+        page = self._api.task_page(project.id, wanted, size=1, page=PAGE)
         return int(page["tasks"][0]["id"])
 
     def _tasks(self, project: Project, view: int) -> Iterator[CollectedTask]:
@@ -167,6 +171,8 @@ class Pages:
             self._api.call("DELETE", f"{_VIEWS}{made['id']}/", again=True)
 
     def _clear(self, project: Project) -> None:
+        """Delete what a run that was killed left behind."""
+        delete_left_behind(self._api, project.id)
         for view in self._api.get(_VIEWS, {"project": project.id}):
             if view["data"].get("title") == TITLE:
                 self._api.call("DELETE", f"{_VIEWS}{view['id']}/", again=True)

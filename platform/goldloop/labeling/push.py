@@ -62,8 +62,17 @@ class Reconciled:
     foreign: int
 
 
-def reconcile(engine: Engine, place: Place, client: LabelStudioClient, project: Project) -> Reconciled:
+def reconcile(
+    engine: Engine, place: Place, client: LabelStudioClient, project: Project, counted: int | None = None
+) -> Reconciled:
     """Settle batches in doubt, then hold our books against the server's own total.
+
+    Args:
+        engine: the catalog.
+        place: recipe and server.
+        client: the server.
+        project: ours.
+        counted: the server's total, where it was asked for a moment ago; it takes long in a large project.
 
     Raises:
         LabelStudioError: the server cannot be asked.
@@ -72,7 +81,7 @@ def reconcile(engine: Engine, place: Place, client: LabelStudioClient, project: 
         doubtful = server_side.batches_in_doubt(connection, place)
     for batch, sent in doubtful.items():
         _settle(engine, place, client, project, batch, sent)
-    return _hold_against_total(engine, place, client, project)
+    return _hold_against_total(engine, place, client, project, None if doubtful else counted)
 
 
 class Push:
@@ -231,13 +240,13 @@ def _settle(
 
 
 def _hold_against_total(
-    engine: Engine, place: Place, client: LabelStudioClient, project: Project
+    engine: Engine, place: Place, client: LabelStudioClient, project: Project, counted: int | None = None
 ) -> Reconciled:
     """List a project in full whose number of tasks is not ours."""
     with engine.connect() as connection:
         live = server_side.count_tasks(connection, place)
     foreign = 0
-    if client.reader.count_tasks(project) != live:
+    if (client.reader.count_tasks(project) if counted is None else counted) != live:
         foreign = _relist(engine, place, client, project)
         with engine.connect() as connection:
             live = server_side.count_tasks(connection, place)

@@ -68,9 +68,9 @@ class Session:
         """How the project is read: the embedded server's by SQL, any other over HTTP."""
         return self.client.reader
 
-    def reconcile(self) -> Reconciled:
-        """Settle every import in doubt; what then is on the server."""
-        return reconcile(self.engine, self.place, self.client, self.project)
+    def reconcile(self, counted: int | None = None) -> Reconciled:
+        """Settle every import in doubt; what then is on the server, which may have been counted just now."""
+        return reconcile(self.engine, self.place, self.client, self.project, counted)
 
     def collect(
         self, annotators_per_item: int, progress: Progress, *, full: bool = False
@@ -100,7 +100,7 @@ class Session:
             if done is not None and not full:
                 progress.say("collect: nothing has changed in Label Studio")
                 return balance(connection, self.place.recipe, "collect"), done["annotations"]
-        state = self.reconcile()
+        state = self.reconcile(totals.tasks)
         collector = Collector(
             self.engine, self.place, self.reader, self.project, annotators_per_item, progress
         )

@@ -1,11 +1,13 @@
 """A project as it is at one moment, by Label Studio's snapshot exports.
 
-The server writes a snapshot in one transaction while the request waits, and keeps it until it is deleted.
+The server writes a snapshot in one transaction, while the request waits or (where it has workers) after it,
+and keeps it until it is deleted.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,14 +16,15 @@ from goldloop.labeling import failures
 from goldloop.labeling.api import Api
 
 TITLE = "goldloop collects"
+_PLACE = "/api/projects/{}/exports/"
 _SECONDS = 1800
+_UNDERWAY = ("created", "in_progress")
+_BETWEEN_LOOKS = 0.5
 _CHUNK = 1 << 20
 
 
 def snapshot(api: Api, project_id: int, view: int | None = None) -> Iterator[Mapping[str, Any]]:
     """Every task with its annotations, predictions and drafts whole; nothing is left on the server.
-
-    A snapshot that an earlier, killed run left behind is deleted first.
 
     Args:
         api: the server.
@@ -31,10 +34,7 @@ def snapshot(api: Api, project_id: int, view: int | None = None) -> Iterator[Map
     Raises:
         LabelStudioError: the server could not write it, or it cannot be read.
     """
-    place = f"/api/projects/{project_id}/exports/"
-    for old in api.get(place):
-        if old["title"] == TITLE:
-            api.call("DELETE", f"{place}{old['id']}", again=True)
+    place = _PLACE.format(project_id)
     whole = {"only_id": False}
     options = {
         "drafts": whole,
@@ -46,18 +46,30 @@ def snapshot(api: Api, project_id: int, view: int | None = None) -> Iterator[Map
     request: dict[str, Any] = {"title": TITLE, "serialization_options": options}
     if view is not None:
         request["task_filter_options"] = {"view": view}
-    here = f"{place}{api.call('POST', place, json=request, seconds=_SECONDS, again=True)['id']}"
+    made = api.call("POST", place, json=request, seconds=_SECONDS, again=True)
+    here = f"{place}{made['id']}"
     try:
-        status = api.get(here)["status"]
-        if status != "completed":
+        end = time.monotonic() + _SECONDS
+        while made["status"] in _UNDERWAY and time.monotonic() < end:
+            time.sleep(_BETWEEN_LOOKS)
+            made = api.get(here)
+        if made["status"] != "completed":
             raise LabelStudioError(
-                "Label Studio could not write a snapshot", where=api.url + here, found=status
+                "Label Studio could not write a snapshot", where=api.url + here, found=made["status"]
             )
         yield from array_items(api.stream(f"{here}/download", {"exportType": "JSON"}))
     except ValueError as error:
         raise failures.no_label_studio(api.url + here, f"a snapshot that is {error}") from error
     finally:
         api.call("DELETE", here, again=True)
+
+
+def delete_left_behind(api: Api, project_id: int) -> None:
+    """Delete the snapshots of a run that was killed."""
+    place = _PLACE.format(project_id)
+    for old in api.get(place):
+        if old["title"] == TITLE:
+            api.call("DELETE", f"{place}{old['id']}", again=True)
 
 
 def array_items(chunks: Iterable[bytes]) -> Iterator[Any]:

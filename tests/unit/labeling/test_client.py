@@ -54,7 +54,10 @@ class Server:
         if path == "/api/tasks/":
             tasks = self.answers["listed"]
             assert isinstance(tasks, list)
-            return httpx.Response(200, json={"tasks": tasks, "total": len(tasks)})
+            query = json.loads(request.url.params["query"])
+            page = tasks[::-1] if query["ordering"] == ["-tasks:id"] else tasks
+            size = int(request.url.params["page_size"])
+            return httpx.Response(200, json={"tasks": page[:size], "total": len(tasks)})
         if path == "/api/dm/actions":
             return httpx.Response(200, json={"processed_items": 2})
         if path.endswith("/import/predictions"):
@@ -84,12 +87,17 @@ class TestImport:
         server = Server(imported=imported(), listed=listed((11, "b"), (12, "a")))
         assert client(server).import_tasks(PROJECT, TASKS, "one") == {"b": 11, "a": 12}
 
-    @pytest.mark.parametrize(("keys", "requests"), [("ab", 2), ("ba", 3)])
+    @pytest.mark.parametrize(
+        ("ids", "keys", "requests"),
+        [((11, 12), "ab", 1), ((11, 12), "ba", 2), ((11, 13), "ab", 2), ((11, 13), "ba", 3)],
+    )
     def test_looks_at_the_ends_of_an_import_and_at_all_of_it_only_where_these_differ(
-        self, keys: str, requests: int
+        self, ids: tuple[int, int], keys: str, requests: int
     ) -> None:
-        server = Server(imported=imported(), listed=listed((11, keys[0]), (12, keys[1])))
-        client(server).import_tasks(PROJECT, TASKS, "one")
+        pairs = list(zip(ids, keys, strict=True))
+        server = Server(imported=imported(task_ids=list(ids)), listed=listed(*pairs))
+        made = client(server).import_tasks(PROJECT, TASKS, "one")
+        assert made == {key: task_id for task_id, key in pairs}
         assert [request.url.path for request in server.asked].count("/api/tasks/") == requests
 
     @pytest.mark.parametrize(
