@@ -1,6 +1,6 @@
 """How fast tasks go to Label Studio and annotations come back, beside its own SDK; see README.md.
 
-.venv/bin/python benchmarks/sync/run.py [--sizes 1000 10000 100000] [--servers sqlite postgresql]
+.venv/bin/python benchmarks/sync/run.py [--sizes 1000 10000 100000] [--servers sqlite postgresql] [--steps ..]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -43,32 +44,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--servers", nargs="+", choices=servers.KINDS[:2], default=list(servers.KINDS[:2]))
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        choices=(*ORDER, TOGETHER),
+        help="only these: those that need each other together",
+    )
     parser.add_argument("--date", help="go on with the results of this day")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = arguments.date or f"{datetime.now(UTC):%Y-%m-%d}"
+    name = (arguments.date or f"{datetime.now(UTC):%Y-%m-%d}") + ("-some-steps" if arguments.steps else "")
     lines = arguments.out / f"{name}.jsonl"
     if not lines.is_file():
         lines.write_text(json.dumps(facts(name)) + "\n", encoding="utf-8")
     made, *measured = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     with lines.open("a", encoding="utf-8") as file:
         for kind in arguments.servers:
-            for line in measure(kind, missing(kind, arguments.sizes, measured)):
+            wanted = [step for step in steps(kind) if step in (arguments.steps or steps(kind))]
+            for line in measure(kind, missing(kind, arguments.sizes, measured, wanted), wanted):
                 measured.append(line)
                 file.write(json.dumps(line) + "\n")
                 file.flush()
                 print(json.dumps(line), flush=True)
                 # After every line, so that a run that is cut short has told what it has measured.
-                text = report(made, measured, sorted({*SIZES, *arguments.sizes}))
+                text = report(made, measured, sorted({*SIZES, *arguments.sizes}), arguments.steps)
                 (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
-    print(report(made, measured, sorted({*SIZES, *arguments.sizes})))
+    print(report(made, measured, sorted({*SIZES, *arguments.sizes}), arguments.steps))
 
 
-def missing(kind: str, sizes: Sequence[int], measured: Sequence[dict[str, Any]]) -> list[int]:
+def missing(
+    kind: str, sizes: Sequence[int], measured: Sequence[dict[str, Any]], wanted: Sequence[str]
+) -> list[int]:
     """The sizes that were not measured to the end on a kind of server; their steps need each other."""
     done = {(line["size"], line["step"]) for line in measured if line["server"] == kind}
-    return [size for size in sizes if any((size, step) not in done for step in steps(kind))]
+    return [size for size in sizes if any((size, step) not in done for step in wanted)]
 
 
 def steps(kind: str) -> tuple[str, ...]:
@@ -79,8 +89,8 @@ def steps(kind: str) -> tuple[str, ...]:
     return (*ORDER[:after], TOGETHER, *ORDER[after:])
 
 
-def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Every step with every number of tasks on a new server."""
+def measure(kind: str, sizes: Sequence[int], wanted: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """These steps with every number of tasks on a new server."""
     if not sizes:
         return
     with (
@@ -91,7 +101,7 @@ def measure(kind: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
         variables |= {"BENCHMARK_URL": server.url, "BENCHMARK_TOKEN": server.token}
         for size in sizes:
             recipe = load.write_recipe(Path(folder), size, load.AT_ONCE[kind])
-            for step in steps(kind):
+            for step in wanted:
                 command = [sys.executable, str(_STEP), step, str(recipe), str(size)]
                 done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
                 if done.returncode:
@@ -105,7 +115,7 @@ def facts(day: str) -> dict[str, Any]:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return {
-        "command": "benchmarks/sync/run.py",
+        "command": " ".join(["benchmarks/sync/run.py", *map(shlex.quote, sys.argv[1:])]),
         "day": day,
         "commit": commit.stdout.strip(),
         "cpus": os.cpu_count(),
@@ -117,8 +127,13 @@ def facts(day: str) -> dict[str, Any]:
     }
 
 
-def report(made: dict[str, Any], measured: Sequence[dict[str, Any]], sizes: Sequence[int]) -> str:
-    """The table; what was not measured is said to be so."""
+def report(
+    made: dict[str, Any],
+    measured: Sequence[dict[str, Any]],
+    sizes: Sequence[int],
+    wanted: Sequence[str] | None = None,
+) -> str:
+    """The table of all steps or of some; what was not measured is said to be so."""
     packages = ", ".join(f"{name} {number}" for name, number in made["packages"].items())
     lines = [
         f"# Sync with Label Studio, {made['day']}",
@@ -143,7 +158,7 @@ def report(made: dict[str, Any], measured: Sequence[dict[str, Any]], sizes: Sequ
         ]
         for size in sizes:
             raw = [by_place[place] for step in RAW if (place := (kind, size, step)) in by_place]
-            for step in steps(kind)[1:]:
+            for step in [each for each in steps(kind)[1:] if wanted is None or each in wanted]:
                 lines.append(_row(size, step, by_place.get((kind, size, step)), raw))
     return "\n".join(lines) + "\n"
 

@@ -46,16 +46,22 @@ def test_the_table_says_what_has_not_been_measured(run: ModuleType) -> None:
     )
 
 
+def test_a_table_of_some_steps_has_no_others(run: ModuleType) -> None:
+    text = run.report(run.facts("2000-01-01"), [], [1_000], ["goldloop push"])
+    assert text.count("not yet measured") == text.count("| 1,000 | goldloop push |") == 2
+
+
 def test_sizes_that_were_measured_to_the_end_are_not_measured_again(run: ModuleType) -> None:
     whole = [{"server": "sqlite", "size": 1_000, "step": step} for step in run.ORDER]
     part = [{"server": "sqlite", "size": 10_000, "step": step} for step in run.ORDER[:-1]]
-    assert run.missing("sqlite", [1_000, 10_000, 100_000], whole + part) == [10_000, 100_000]
-    assert run.missing("postgresql", [1_000], whole) == [1_000]
-    assert list(run.measure("sqlite", [])) == []
+    assert run.missing("sqlite", [1_000, 10_000, 100_000], whole + part, run.ORDER) == [10_000, 100_000]
+    assert run.missing("sqlite", [10_000], whole + part, run.ORDER[:3]) == []
+    assert run.missing("postgresql", [1_000], whole, run.ORDER) == [1_000]
+    assert list(run.measure("sqlite", [], run.ORDER)) == []
 
 
 @pytest.mark.e2e
 def test_every_step_runs(run: ModuleType) -> None:
-    lines = list(run.measure("sqlite", [40]))
+    lines = list(run.measure("sqlite", [40], run.ORDER))
     assert [line["step"] for line in lines] == list(run.ORDER)
     assert all(line["tasks"] == 40 for line in lines)
