@@ -43,16 +43,24 @@ def requests(count: int) -> Iterator[list[dict[str, Any]]]:
         ]
 
 
-def write_recipe(folder: Path, count: int, imports: int = 1) -> Path:
-    """A recipe whose source has these texts, and of which so many imports are sent at a time."""
+def write_recipe(folder: Path, count: int, imports: int = 1, repeat: int = 0) -> Path:
+    """A recipe whose source has these texts, and of which so many imports are sent at a time.
+
+    Args:
+        folder: where it is written.
+        count: how many texts.
+        imports: at a time.
+        repeat: recipes of different numbers have a project each.
+    """
+    name = f"sync-{count}" + (f"-{repeat}" if repeat else "")
     folder.mkdir(parents=True, exist_ok=True)
     rows = folder / f"rows-{count}.jsonl"
     with rows.open("w", encoding="utf-8") as file:
         for number in range(count):
             file.write(json.dumps({"id": number, "text": text(number)}) + "\n")
-    recipe = folder / f"sync-{count}.yaml"
+    recipe = folder / f"{name}.yaml"
     recipe.write_text(
-        f"name: sync-{count}\n"
+        f"name: {name}\n"
         f"sources: [{{kind: table, url: {rows}, text: text}}]\n"
         "task: {kind: text-classification, classes: ['yes', 'no']}\n"
         f"labeling: {{annotators_per_item: 1, parallel_imports: {imports}}}\n",

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ ORDER = (
     "SDK export", "SDK snapshot",
 )  # fmt: skip
 TOGETHER = "raw import, 2 at a time"
+REPEATED = ("pull", "raw import", "SDK import_tasks", "goldloop push", "raw import after it", TOGETHER)
+"""Measured in turns `REPEATS` times where all goes in one request, whose time differs by a quarter."""
+REPEATS = 5
 RAW = ("raw import", "raw import after it")
 """A database that grows takes longer, so the endpoint by itself is measured before a push and after it."""
 
@@ -77,8 +81,12 @@ def missing(
     kind: str, sizes: Sequence[int], measured: Sequence[dict[str, Any]], wanted: Sequence[str]
 ) -> list[int]:
     """The sizes that were not measured to the end on a kind of server; their steps need each other."""
-    done = {(line["size"], line["step"]) for line in measured if line["server"] == kind}
-    return [size for size in sizes if any((size, step) not in done for step in wanted)]
+    done = [(line["size"], line["step"]) for line in measured if line["server"] == kind]
+    return [size for size in sizes if any(done.count((size, step)) < _repeats(size, step) for step in wanted)]
+
+
+def _repeats(size: int, step: str) -> int:
+    return REPEATS if size == load.BATCH and step in REPEATED else 1
 
 
 def steps(kind: str) -> tuple[str, ...]:
@@ -100,13 +108,14 @@ def measure(kind: str, sizes: Sequence[int], wanted: Sequence[str]) -> Iterator[
         variables = {**os.environ, **server.variables}
         variables |= {"BENCHMARK_URL": server.url, "BENCHMARK_TOKEN": server.token}
         for size in sizes:
-            recipe = load.write_recipe(Path(folder), size, load.AT_ONCE[kind])
-            for step in wanted:
-                command = [sys.executable, str(_STEP), step, str(recipe), str(size)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
-                if done.returncode:
-                    sys.exit(f"{kind}, {size}, {step}: {done.stderr[-3000:]}")
-                yield {"server": kind, "size": size, "step": step, **json.loads(done.stdout)}
+            for repeat in range(max(_repeats(size, step) for step in wanted)):
+                recipe = load.write_recipe(Path(folder), size, load.AT_ONCE[kind], repeat)
+                for step in [each for each in wanted if repeat < _repeats(size, each)]:
+                    command = [sys.executable, str(_STEP), step, str(recipe), str(size)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+                    if done.returncode:
+                        sys.exit(f"{kind}, {size}, {step}: {done.stderr[-3000:]}")
+                    yield {"server": kind, "size": size, "step": step, **json.loads(done.stdout)}
 
 
 def facts(day: str) -> dict[str, Any]:
@@ -138,14 +147,15 @@ def report(
     lines = [
         f"# Sync with Label Studio, {made['day']}",
         "",
-        f"`{made['command']}` at {made['commit']}; each line a process of its own, one run.",
+        f"`{made['command']}` at {made['commit']}; each line a process of its own.",
+        f"What sends {load.BATCH:,} tasks, in one request: the median of {REPEATS} in turns; else one run.",
         f"{made['cpus']} CPU cores ({made['machine']}), load {made['load']:.1f} before; Python "
         f"{made['python']}; {packages}; Label Studio {made['label_studio']}.",
         "",
         f"Texts of {len(load.text(0))} characters, each with a prediction and two annotations, {load.BATCH:,}"
         " in a request. `SDK tasks.create`: a sample, as its rate does not depend on how many there are.",
     ]
-    by_place = {(line["server"], line["size"], line["step"]): line for line in measured}
+    by_place = _medians(measured)
     for kind in servers.KINDS[:2]:
         lines += [
             "",
@@ -163,12 +173,21 @@ def report(
     return "\n".join(lines) + "\n"
 
 
+def _medians(measured: Sequence[dict[str, Any]]) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Server, size and step -> the line of median time."""
+    lines: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for line in sorted(measured, key=itemgetter("seconds")):
+        lines.setdefault((line["server"], line["size"], line["step"]), []).append(line)
+    return {place: those[len(those) // 2] for place, those in lines.items()}
+
+
 def _row(size: int, step: str, line: dict[str, Any] | None, raw: Sequence[dict[str, Any]]) -> str:
     if line is None:
         return f"| {size:,} | {step} | not yet measured | | | | | |"
     rate = line["tasks"] / line["seconds"]
-    both = sum(each["tasks"] for each in raw) / sum(each["seconds"] for each in raw)
-    share = f"{rate / both:.2f}" if _sends(step) else ""
+    share = ""
+    if raw and _sends(step):
+        share = f"{rate * sum(each['seconds'] for each in raw) / sum(each['tasks'] for each in raw):.2f}"
     seconds = f"{line['seconds']:.1f}"
     if step == "SDK tasks.create":
         seconds = f"{size / rate:,.0f} (extrapolated from {line['tasks']})"

@@ -46,15 +46,30 @@ def test_the_table_says_what_has_not_been_measured(run: ModuleType) -> None:
     )
 
 
+def test_what_was_measured_several_times_is_told_by_its_median(run: ModuleType) -> None:
+    line = {"server": "sqlite", "size": 1_000, "tasks": 1_000, "base": 70, "peak": 90, "requests": 5}
+    measured = [{**line, "step": "goldloop push", "seconds": seconds} for seconds in (4.0, 1.0, 2.0)]
+    text = run.report(run.facts("2000-01-01"), measured, [1_000])
+    assert "| 1,000 | goldloop push | 2.0 | 500 |" in text
+
+
 def test_a_table_of_some_steps_has_no_others(run: ModuleType) -> None:
-    text = run.report(run.facts("2000-01-01"), [], [1_000], ["goldloop push"])
-    assert text.count("not yet measured") == text.count("| 1,000 | goldloop push |") == 2
+    line = {"server": "sqlite", "size": 1_000, "tasks": 1_000, "base": 70, "peak": 90, "requests": 5}
+    measured = [{**line, "step": "goldloop push", "seconds": 2.0}]
+    text = run.report(run.facts("2000-01-01"), measured, [1_000], ["goldloop push"])
+    assert text.count("| 1,000 | goldloop push |") == 2
+    assert text.count("| 1,000 | goldloop push | not yet measured |") == 1
 
 
 def test_sizes_that_were_measured_to_the_end_are_not_measured_again(run: ModuleType) -> None:
-    whole = [{"server": "sqlite", "size": 1_000, "step": step} for step in run.ORDER]
+    whole = [
+        {"server": "sqlite", "size": 1_000, "step": step}
+        for step in run.ORDER
+        for _ in range(5 if step in run.REPEATED else 1)
+    ]
     part = [{"server": "sqlite", "size": 10_000, "step": step} for step in run.ORDER[:-1]]
     assert run.missing("sqlite", [1_000, 10_000, 100_000], whole + part, run.ORDER) == [10_000, 100_000]
+    assert run.missing("sqlite", [1_000], whole[1:], run.ORDER) == [1_000]
     assert run.missing("sqlite", [10_000], whole + part, run.ORDER[:3]) == []
     assert run.missing("postgresql", [1_000], whole, run.ORDER) == [1_000]
     assert list(run.measure("sqlite", [], run.ORDER)) == []
