@@ -124,7 +124,7 @@ def facts(day: str) -> dict[str, Any]:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return {
-        "command": " ".join(["benchmarks/sync/run.py", *map(shlex.quote, sys.argv[1:])]),
+        "command": " ".join(["benchmarks/sync/run.py", *map(shlex.quote, _asked(sys.argv[1:]))]),
         "day": day,
         "commit": commit.stdout.strip(),
         "cpus": os.cpu_count(),
@@ -134,6 +134,12 @@ def facts(day: str) -> dict[str, Any]:
         "packages": {name: version(name) for name in _PACKAGES},
         "label_studio": VERSION,
     }
+
+
+def _asked(words: list[str]) -> list[str]:
+    """A command line but for where the results go."""
+    place = words.index("--out") if "--out" in words else len(words)
+    return [*words[:place], *words[place + 2 :]]
 
 
 def report(
