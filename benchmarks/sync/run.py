@@ -58,10 +58,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = (arguments.date or f"{datetime.now(UTC):%Y-%m-%d}") + ("-some-steps" if arguments.steps else "")
+    day = arguments.date or f"{datetime.now(UTC):%Y-%m-%d}"
+    name = f"{day}-some-steps" if arguments.steps else day
     lines = arguments.out / f"{name}.jsonl"
     if not lines.is_file():
-        lines.write_text(json.dumps(facts(name)) + "\n", encoding="utf-8")
+        lines.write_text(json.dumps(facts(day)) + "\n", encoding="utf-8")
     made, *measured = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     with lines.open("a", encoding="utf-8") as file:
         for kind in arguments.servers:

@@ -230,6 +230,7 @@ ledger = Table(
         "ledger_of_tasks",
         "recipe",
         "outcome",
+        "stage",
         sqlite_where=text("stage = 'collect'"),
         postgresql_where=text("stage = 'collect'"),
     ),

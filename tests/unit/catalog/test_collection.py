@@ -1,26 +1,54 @@
-"""What a collection asks of the catalog."""
+"""What a collection asks of the catalog is answered by an index alone, whatever rows there are."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
-from goldloop.catalog import collection, server_side
+from goldloop.catalog import collection, ledger, server_side
 from goldloop.catalog.server_side import Place, Sent
+from goldloop.records import Outcome
 from goldloop.workspace import Workspace
 
 PLACE = Place("pets", "embedded")
 
 
+def plan(connection: Connection, ask: Callable[[], Any]) -> tuple[Any, str]:
+    """What a question is answered with, and how SQLite goes about it."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
+    answer = ask()
+    query, values = asked[0]
+    return answer, connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()[0][-1]
+
+
 def test_what_was_never_seen_is_found_without_looking_through_what_was(workspace: Workspace) -> None:
-    asked: list[tuple[str, tuple[object, ...]]] = []
     with workspace.engine.begin() as connection:
         server_side.open_batch(connection, PLACE, "one", [Sent("a", 0, 0), Sent("b", 0, 0)])
         server_side.close_batch(connection, PLACE, "one", {"a": 1, "b": 2})
         connection.execute(text("UPDATE tasks SET seen_at = 'now' WHERE task_id = 1"))
-        event.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2:4]))
-        assert collection.unseen(connection, PLACE) == [2]
-        ((query, values),) = asked
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
-    assert re.search(r"INDEX tasks_unseen\b", plan[0][-1]), plan
+        found, how = plan(connection, lambda: collection.unseen(connection, PLACE))
+    assert found == [2]
+    assert re.search(r"INDEX tasks_unseen\b", how)
+
+
+def test_books_are_balanced_without_reading_their_lines(workspace: Workspace) -> None:
+    with workspace.engine.begin() as connection:
+        ledger.write_lines(
+            connection, "pets", "collect", [Outcome(subject="1", outcome="open", reason="none")]
+        )
+        books, how = plan(connection, lambda: ledger.balance(connection, "pets", "collect"))
+    assert books.outcomes == {"open": 1}
+    assert "COVERING INDEX ledger_of_tasks" in how
+
+
+def test_what_is_held_is_counted_without_reading_it(workspace: Workspace) -> None:
+    with workspace.engine.begin() as connection:
+        _, of_answers = plan(connection, lambda: collection.count_annotations(connection, PLACE))
+    with workspace.engine.begin() as connection:
+        _, of_tasks = plan(connection, lambda: server_side.count_tasks(connection, PLACE))
+    assert "COVERING INDEX" in of_answers
+    assert "COVERING INDEX" in of_tasks
