@@ -139,7 +139,7 @@ class Pages:
         by_time = [] if since is None else [condition("updated_at", "greater_or_equal", "Datetime", since)]
         while True:
             wanted = [*by_time, condition("id", "greater", "Number", after)]
-            # The server looks through all of the project's tasks each time, so it is asked once for a page.
+            # The server looks through all tasks of the project for it: of the last page it is asked once.
             left = self._api.task_page(project.id, wanted, size=1, ordering="-tasks:id")
             if not left["tasks"]:
                 return
