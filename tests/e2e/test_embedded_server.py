@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from goldloop.errors import LabelStudioDenied, LabelStudioUnreachable
+from goldloop.labeling.database import DATABASE
 from goldloop.labeling.environment import prepare
 from goldloop.labeling.server import Access, EmbeddedServer, connect
 from goldloop.settings import Settings, settings
@@ -279,6 +281,24 @@ def test_killed_it_comes_up_again_with_its_data_and_port(server: EmbeddedServer)
     assert server.up() == access
     assert server.status().pid != pid
     assert titles(access) == {"survives"}
+
+
+def test_what_a_project_has_is_counted_anew_at_each_start(server: EmbeddedServer) -> None:
+    with client(server.up()) as requests:
+        project = make_project(requests, "counted")
+        place = f"/api/projects/{project}/import"
+        requests.post(place, json=[{"text": "one"}, {"text": "two"}]).raise_for_status()
+    server.down()
+    # As a migration leaves it that makes a table anew.
+    with closing(sqlite3.connect(server.folder / DATABASE)) as file:
+        file.execute("DROP TRIGGER goldloop_count_task_insert")
+        file.execute("UPDATE goldloop_counts SET number = 99")
+        file.commit()
+    with client(server.up()) as requests:
+        requests.post(place, json=[{"text": "three"}]).raise_for_status()
+    with closing(sqlite3.connect(server.folder / DATABASE)) as file:
+        counts = file.execute("SELECT counted, number FROM goldloop_counts WHERE number > 0").fetchall()
+    assert counts == [("task", 3)]
 
 
 def test_down_stops_that_process_alone_and_a_busy_port_is_avoided(

@@ -11,11 +11,15 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from goldloop import loop, production
+from goldloop.catalog import collection, server_side
 from goldloop.catalog.content import item_states, items_of
+from goldloop.catalog.ledger import balance
+from goldloop.catalog.server_side import Place
 from goldloop.connectors import connectors
 from goldloop.errors import SourceError, WorkspaceBusy
 from goldloop.planning import plan
 from goldloop.recipe import parse
+from goldloop.records import Outcome
 from goldloop.settings import Settings
 from goldloop.watching import watch_once
 from goldloop.workspace import Workspace
@@ -164,3 +168,22 @@ def test_rounds_are_decided_as_on_sqlite(tmp_path, database):
             kept.mkdir(parents=True)
             (kept / "1.text").write_text("asked")
             assert loop.pull(recipe, workspace, requests=True).outcomes == {"pulled": 62}
+
+
+def test_what_there_is_of_a_recipe_is_counted_there_too(tmp_path, database):
+    here, other = Place("counted", "https://one"), Place("counted", "https://other")
+    with _workspace(tmp_path / "one", database) as workspace, workspace.engine.begin() as connection:
+        server_side.note_tasks(connection, here, {"a": 1, "b": 2, "c": 3})
+        server_side.note_tasks(connection, other, {"a": 7})
+        server_side.mark_deleted(connection, here, ["c"])
+        lines = [
+            Outcome(subject=str(task), outcome=what, reason="")
+            for task, what in ((1, "open"), (2, "labelled"))
+        ]
+        collection.replace_annotations(connection, here, {1: "now", 2: "now"}, [], lines)
+        assert server_side.count_tasks(connection, here) == 2
+        assert server_side.count_tasks(connection, here, "deleted") == 1
+        assert collection.count_annotations(connection, here) == 0
+        assert balance(connection, "counted", "collect").outcomes == {"open": 1, "labelled": 1}
+        assert balance(connection, "counted", "push").total == 0
+        connection.rollback()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from goldloop import loop, wiring
 from goldloop.catalog import server_side
 from goldloop.labeling.access import Access
 from goldloop.labeling.client import LabelStudioClient
-from goldloop.labeling.database import DATABASE
+from goldloop.labeling.database import DATABASE, Database
 from goldloop.labeling.push import Push
 from goldloop.labeling.reading import Reader
 from goldloop.labeling.values import PredictionData, Project, TaskData
@@ -110,6 +112,47 @@ def test_both_ways_tell_the_same_to_the_byte(by_sql, by_http, http, monkeypatch)
     every = list(ids.values())
     assert by_sql.reader.worked_on(project, every) == by_http.reader.worked_on(project, every)
     assert by_sql.reader.worked_on(project, every) == {ids["k1"], ids["k3"]}
+
+
+def test_what_is_there_is_counted_whatever_became_of_it(by_sql, by_http, http, workspace, tmp_path):
+    project = by_sql.ensure_project(
+        f"goldloop:{secrets.token_hex(8)}/counts", title="counts", label_config=CONFIG
+    )
+    prediction = PredictionData(results=results("no"), model_version="m1", score=0.25)
+    tasks = [
+        TaskData(
+            key=f"k{number}",
+            data={"text": f"text {number}"},
+            annotations=[results("yes"), results("no")],
+            predictions=[prediction],
+        )
+        for number in range(6)
+    ]
+    ids = by_sql.import_tasks(project, tasks, "one")
+    cancelled = annotate(http, ids["k0"], "no", was_cancelled=True)
+    annotate(http, ids["k1"], "no", was_cancelled=True)
+    http.patch(f"/api/annotations/{cancelled}/", json={"was_cancelled": False}).raise_for_status()
+    http.delete(f"/api/annotations/{annotate(http, ids['k2'], 'no')}/").raise_for_status()
+    http.delete(f"/api/tasks/{ids['k3']}/").raise_for_status()
+    action = {"selectedItems": {"all": False, "included": [ids["k4"]]}}
+    for what in ("delete_tasks_predictions", "delete_tasks"):
+        http.post(
+            "/api/dm/actions", params={"id": what, "project": project.id}, json=action
+        ).raise_for_status()
+
+    totals = by_sql.reader.project_totals(project)
+    assert totals == by_http.reader.project_totals(project)
+    assert (totals.tasks, totals.annotations, totals.skipped, totals.predictions) == (4, 9, 1, 4)
+    copy = tmp_path / "older.sqlite3"
+    with closing(sqlite3.connect(workspace.label_studio / DATABASE)) as file:
+        file.execute("VACUUM INTO ?", (str(copy),))
+    with closing(sqlite3.connect(copy)) as older:
+        triggers = older.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        assert len(triggers) >= 9
+        for [name] in triggers:
+            older.execute(f"DROP TRIGGER {name}")
+        older.execute("DROP TABLE goldloop_counts")
+    assert Database(copy, KEY).project_totals(project) == totals
 
 
 def test_an_import_of_which_the_server_has_other_tasks_is_looked_at_in_full(by_sql, by_http, http):

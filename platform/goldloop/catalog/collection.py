@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, cast, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, cast, delete, literal, select, update
 
 from goldloop.catalog import stages
 from goldloop.catalog.ledger import write_lines
 from goldloop.catalog.server_side import Place, annotation_of, note_annotations
 from goldloop.catalog.tables import annotations as annotation_table
 from goldloop.catalog.tables import ledger, tasks
+from goldloop.catalog.tallies import tally
 from goldloop.records import Annotation, Outcome
 
 COLLECTING = "collecting"
@@ -163,8 +164,7 @@ def annotations_of_tasks(
 
 def count_annotations(connection: Connection, place: Place) -> int:
     """How many annotations are held."""
-    here = select(func.count()).where(*place.where(annotation_table))
-    return int(connection.execute(here).scalar_one())
+    return sum(tally(connection, annotation_table, place.recipe, place.server).values())
 
 
 def unseen(connection: Connection, place: Place) -> list[int]:

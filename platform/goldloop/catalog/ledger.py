@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from goldloop.catalog.content import upsert
 from goldloop.catalog.tables import ledger
+from goldloop.catalog.tallies import tally
 from goldloop.errors import LedgerError
 from goldloop.records import Outcome
 
@@ -191,13 +192,7 @@ def _balanced(recipe: str, books: Balance) -> Balance:
 
 def balance(connection: Connection, recipe: str, stage: str) -> Balance:
     """The books of a stage as they stand."""
-    rows = connection.execute(
-        select(ledger.c.outcome, func.count())
-        # Written out, so that a database sees that its index of one stage alone is enough.
-        .where(ledger.c.recipe == recipe, ledger.c.stage == literal(stage, literal_execute=True))
-        .group_by(ledger.c.outcome)
-    )
-    outcomes = {outcome: int(count) for outcome, count in rows}
+    outcomes = tally(connection, ledger, recipe, stage)
     return Balance(stage, sum(outcomes.values()), outcomes)
 
 

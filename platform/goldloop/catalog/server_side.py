@@ -20,6 +20,7 @@ from goldloop.catalog.content import upsert
 from goldloop.catalog.ledger import Balance, amend_books, replace_books
 from goldloop.catalog.tables import annotations as annotation_table
 from goldloop.catalog.tables import batches, items, predictions, projects, reopened, tasks
+from goldloop.catalog.tallies import tally
 from goldloop.records import Annotation, Outcome
 
 _CHUNK = 2_000
@@ -134,8 +135,7 @@ def tasks_of(connection: Connection, place: Place, state: str = "live") -> dict[
 
 def count_tasks(connection: Connection, place: Place, state: str = "live") -> int:
     """How many tasks are there."""
-    here = select(func.count()).where(*place.where(tasks), tasks.c.state == state)
-    return int(connection.execute(here).scalar_one())
+    return tally(connection, tasks, place.recipe, place.server).get(state, 0)
 
 
 def count_unfinished(connection: Connection, place: Place, need: int) -> int:

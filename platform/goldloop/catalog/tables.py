@@ -9,7 +9,7 @@ reopened    items sent back to annotators, since their label was in doubt
 suggestions what models said of items, seen by annotators or not
 ledger      one outcome per item and stage   stages       what each stage last did, and from what
 projects    the server projects that are ours     audit_heads  where each workspace's audit log ends
-forgotten   content that was erased, and stays out
+forgotten   content that was erased, and stays out    tallies   how many tasks, annotations and outcomes
 """
 
 from typing import Any
@@ -231,11 +231,23 @@ ledger = Table(
         "recipe",
         "outcome",
         "stage",
-        sqlite_where=text("stage = 'collect'"),
         postgresql_where=text("stage = 'collect'"),
-    ),
+    ).ddl_if(dialect="postgresql"),
 )
-"""A collection counts the outcomes of all tasks, however few have changed: by an index of its own."""
+"""PostgreSQL counts the outcomes of all tasks by an index of its own."""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    *(_text(name) for name in ("recipe", "counted", "place", "state")),
+    Column("number", Integer, nullable=False),
+    PrimaryKeyConstraint("recipe", "counted", "place", "state"),
+)
+"""How many rows of a table there are: kept by triggers on SQLite, a view of the counts on PostgreSQL.
+
+`counted`: `tasks`, `annotations` or `ledger`; `place`: their server, or stage; `state`: of tasks, the outcome
+of lines, empty for annotations.
+"""
 
 stages = Table(
     "stages",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -62,6 +63,14 @@ _PREDICTIONS = """
 SELECT task_id, id, model_version, created_at FROM prediction
 WHERE task_id IN (SELECT value FROM json_each(?)) ORDER BY id
 """
+_COUNTS = "SELECT counted, kind, number FROM goldloop_counts WHERE project_id = ?"
+_LATEST = "SELECT max(updated_at) FROM task WHERE project_id = ?"
+_COUNTED = """
+SELECT 'task', 0, count(*) FROM task WHERE project_id = ?1
+UNION ALL SELECT 'prediction', 0, count(*) FROM prediction WHERE project_id = ?1
+UNION ALL SELECT 'task_completion', was_cancelled, count(*) FROM task_completion
+  WHERE project_id = ?1 GROUP BY was_cancelled
+"""
 _DRAFTS = """
 SELECT task_id, annotation_id FROM tasks_annotationdraft WHERE task_id IN (SELECT value FROM json_each(?))
 """
@@ -84,27 +93,20 @@ class Database:
         return datetime.now(UTC)
 
     def count_tasks(self, project: Project) -> int:
-        """By an index."""
+        """As the server counts them."""
         with self._reading() as file:
-            return int(_one(file, "SELECT count(*) FROM task WHERE project_id = ?", project.id))
+            return _counts(file, project)["task", 0]
 
     def project_totals(self, project: Project, since: str | None = None) -> Totals:
         """The counts, of one moment."""
         with self._reading() as file:
-            tasks = _one(file, "SELECT count(*) FROM task WHERE project_id = ?", project.id)
-            made = dict(
-                file.execute(
-                    "SELECT was_cancelled, count(*) FROM task_completion WHERE project_id = ? GROUP BY 1",
-                    (project.id,),
-                )
-            )
-            predictions = _one(file, "SELECT count(*) FROM prediction WHERE project_id = ?", project.id)
-            latest = _one(file, "SELECT max(updated_at) FROM task WHERE project_id = ?", project.id)
+            counts = _counts(file, project)
+            [latest] = file.execute(_LATEST, (project.id,)).fetchone()
         return Totals(
-            tasks=tasks,
-            annotations=made.get(0, 0),
-            skipped=made.get(1, 0),
-            predictions=predictions,
+            tasks=counts["task", 0],
+            annotations=counts["task_completion", 0],
+            skipped=counts["task_completion", 1],
+            predictions=counts["prediction", 0],
             latest_update=None if latest is None else _told(latest),
         )
 
@@ -210,8 +212,12 @@ def _annotations(file: sqlite3.Connection, listed: tuple[str]) -> Iterator[tuple
         )
 
 
-def _one(file: sqlite3.Connection, query: str, project: int) -> Any:
-    return file.execute(query, (project,)).fetchone()[0]
+def _counts(file: sqlite3.Connection, project: Project) -> Counter[tuple[str, int]]:
+    """Rows by table, and for annotations whether they were cancelled."""
+    # A server that an older goldloop started, and that runs still, does not keep them.
+    kept = file.execute("SELECT 1 FROM sqlite_master WHERE name = 'goldloop_counts'").fetchone()
+    rows = file.execute(_COUNTS if kept else _COUNTED, (project.id,))
+    return Counter({(counted, kind): number for counted, kind, number in rows})
 
 
 def _told(time: str) -> str:

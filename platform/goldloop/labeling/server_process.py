@@ -32,6 +32,32 @@ DATABASE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL;",
 }
 
+# How many tasks, annotations and predictions each project has; `kind`: whether an annotation was cancelled.
+_COUNTS = """
+CREATE TABLE goldloop_counts (
+  project_id INTEGER, counted TEXT, kind INTEGER, number INTEGER, PRIMARY KEY (project_id, counted, kind)
+)
+"""
+_COUNTED = {
+    "task": "{row}.project_id, 'task', 0",
+    "task_completion": "{row}.project_id, 'task_completion', {row}.was_cancelled",
+    "prediction": "{row}.project_id, 'prediction', 0",
+}
+_COUNT = """
+INSERT INTO goldloop_counts
+SELECT {made}, count(*) FROM {table} AS made WHERE project_id IS NOT NULL GROUP BY 1, 2, 3
+"""
+_MORE = """
+INSERT INTO goldloop_counts VALUES ({new}, 1)
+ON CONFLICT (project_id, counted, kind) DO UPDATE SET number = number + 1;
+"""
+_LESS = "UPDATE goldloop_counts SET number = number - 1 WHERE (project_id, counted, kind) = ({old});"
+_TRIGGERS = {
+    "insert": "AFTER INSERT ON {table} BEGIN {more} END",
+    "delete": "AFTER DELETE ON {table} BEGIN {less} END",
+    "update": "AFTER UPDATE ON {table} WHEN ({old}) IS NOT ({new}) BEGIN {less} {more} END",
+}
+
 
 def main() -> None:
     """Parse the command line and do what it says."""
@@ -69,7 +95,7 @@ def _serve(folder: Path, start: str, listen: int, lock: int) -> None:
 
     application = get_wsgi_application()
     _migrate()
-    _index()
+    _prepare_reading()
     _match_account(json.loads((folder / "secrets.json").read_text()))
 
     import waitress
@@ -115,12 +141,27 @@ def _migrate() -> None:
         call_command("migrate", no_color=True, verbosity=0)
 
 
-def _index() -> None:
-    """An index that finds what has changed of many tasks; Label Studio itself has none by time."""
-    from django.db import connection
+def _prepare_reading() -> None:
+    """What lets goldloop see at once how much a project has, and what of it has changed.
 
-    with connection.cursor() as cursor:
+    Label Studio has no index by time, and SQLite counts by walking an index. The counts are kept by triggers,
+    and made anew at each start: a migration makes tables anew, without their triggers.
+    """
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("CREATE INDEX IF NOT EXISTS goldloop_task_updated_at ON task (project_id, updated_at)")
+        cursor.execute("DROP TABLE IF EXISTS goldloop_counts")
+        cursor.execute(_COUNTS)
+        for table, of in _COUNTED.items():
+            cursor.execute(_COUNT.format(table=table, made=of.format(row="made")))
+            old, new = of.format(row="old"), of.format(row="new")
+            more, less = _MORE.format(new=new), _LESS.format(old=old)
+            for event, trigger in _TRIGGERS.items():
+                name = f"goldloop_count_{table}_{event}"
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
+                does = trigger.format(table=table, old=old, new=new, more=more, less=less)
+                cursor.execute(f"CREATE TRIGGER {name} {does}")
 
 
 def _match_account(secrets: dict[str, str]) -> None:

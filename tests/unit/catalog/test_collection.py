@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, event, text
 
-from goldloop.catalog import collection, ledger, server_side
+from goldloop.catalog import collection, server_side
 from goldloop.catalog.server_side import Place, Sent
-from goldloop.records import Outcome
 from goldloop.workspace import Workspace
 
 PLACE = Place("pets", "embedded")
@@ -33,22 +32,3 @@ def test_what_was_never_seen_is_found_without_looking_through_what_was(workspace
         found, how = plan(connection, lambda: collection.unseen(connection, PLACE))
     assert found == [2]
     assert re.search(r"INDEX tasks_unseen\b", how)
-
-
-def test_books_are_balanced_without_reading_their_lines(workspace: Workspace) -> None:
-    with workspace.engine.begin() as connection:
-        ledger.write_lines(
-            connection, "pets", "collect", [Outcome(subject="1", outcome="open", reason="none")]
-        )
-        books, how = plan(connection, lambda: ledger.balance(connection, "pets", "collect"))
-    assert books.outcomes == {"open": 1}
-    assert "COVERING INDEX ledger_of_tasks" in how
-
-
-def test_what_is_held_is_counted_without_reading_it(workspace: Workspace) -> None:
-    with workspace.engine.begin() as connection:
-        _, of_answers = plan(connection, lambda: collection.count_annotations(connection, PLACE))
-    with workspace.engine.begin() as connection:
-        _, of_tasks = plan(connection, lambda: server_side.count_tasks(connection, PLACE))
-    assert "COVERING INDEX" in of_answers
-    assert "COVERING INDEX" in of_tasks
