@@ -77,12 +77,13 @@ def begin(connection: Connection, place: Place, checkpoint: Checkpoint) -> None:
 
 def known_tasks(connection: Connection, place: Place, task_ids: Collection[int]) -> dict[int, Known]:
     """Those of some tasks, a few hundred at most, that are live ones of ours."""
+    # Asked for the state too, SQLite would walk its index of all live tasks instead of the one by id.
     rows = connection.execute(
-        select(tasks.c.task_id, tasks.c.key, tasks.c.seen_at, tasks.c.archived).where(
-            *place.where(tasks), tasks.c.state == "live", tasks.c.task_id.in_(task_ids)
+        select(tasks.c.task_id, tasks.c.key, tasks.c.seen_at, tasks.c.archived, tasks.c.state).where(
+            *place.where(tasks), tasks.c.task_id.in_(task_ids)
         )
     )
-    return {row.task_id: Known(row.key, row.seen_at, row.archived) for row in rows}
+    return {row.task_id: Known(row.key, row.seen_at, row.archived) for row in rows if row.state == "live"}
 
 
 def replace_annotations(

@@ -32,3 +32,12 @@ def test_what_was_never_seen_is_found_without_looking_through_what_was(workspace
         found, how = plan(connection, lambda: collection.unseen(connection, PLACE))
     assert found == [2]
     assert re.search(r"INDEX tasks_unseen\b", how)
+
+
+def test_tasks_are_looked_up_by_their_ids_and_not_among_all_that_are_live(workspace: Workspace) -> None:
+    with workspace.engine.begin() as connection:
+        server_side.note_tasks(connection, PLACE, {"a": 1, "b": 2, "c": 3})
+        server_side.mark_deleted(connection, PLACE, ["c"])
+        found, how = plan(connection, lambda: collection.known_tasks(connection, PLACE, [2, 3, 4]))
+    assert {task: known.key for task, known in found.items()} == {2: "b"}
+    assert "INDEX tasks_by_id" in how
