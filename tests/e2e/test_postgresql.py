@@ -19,7 +19,7 @@ from goldloop.connectors import connectors
 from goldloop.errors import SourceError, WorkspaceBusy
 from goldloop.planning import plan
 from goldloop.recipe import parse
-from goldloop.records import Outcome
+from goldloop.records import Annotation, Outcome
 from goldloop.settings import Settings
 from goldloop.watching import watch_once
 from goldloop.workspace import Workspace
@@ -176,14 +176,25 @@ def test_what_there_is_of_a_recipe_is_counted_there_too(tmp_path, database):
         server_side.note_tasks(connection, here, {"a": 1, "b": 2, "c": 3})
         server_side.note_tasks(connection, other, {"a": 7})
         server_side.mark_deleted(connection, here, ["c"])
+        answer = Annotation(
+            id=9,
+            task_id=2,
+            key="b",
+            annotator="a1",
+            results=[],
+            cancelled=False,
+            created_at="2026-01-01T00:00:00Z",
+            updated_at="2026-01-01T00:00:00Z",
+        )
         lines = [
             Outcome(subject=str(task), outcome=what, reason="")
             for task, what in ((1, "open"), (2, "labelled"))
         ]
-        collection.replace_annotations(connection, here, {1: "now", 2: "now"}, [], lines)
+        collection.replace_annotations(connection, here, {1: "now", 2: "now"}, [answer], lines)
         assert server_side.count_tasks(connection, here) == 2
         assert server_side.count_tasks(connection, here, "deleted") == 1
-        assert collection.count_annotations(connection, here) == 0
+        assert collection.count_annotations(connection, here) == 1
+        assert collection.count_annotations(connection, other) == 0
         assert balance(connection, "counted", "collect").outcomes == {"open": 1, "labelled": 1}
         assert balance(connection, "counted", "push").total == 0
         connection.rollback()
