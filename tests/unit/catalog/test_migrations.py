@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, text
 
-import goldloop.catalog.migrations as migrations
 from goldloop import loop
 from goldloop.catalog.content import item_states
 from goldloop.recipe import parse
@@ -23,17 +20,11 @@ def _insert(connection, table: str, **values: str) -> None:
     connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({places})"), values)
 
 
-def _at(revision: str, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.set_main_option("path_separator", "os")
+def _fill(engine: Engine, folder: Path) -> None:
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
         keys = [content_key(words.encode()) for words in ("same", "before", "lost")]
         for name, key in zip(("a", "b", "c"), keys, strict=True):
-            uri = f"{path.parent}/notes/{name}.txt"
+            uri = f"{folder}/notes/{name}.txt"
             _insert(connection, "addresses", recipe="notes", uri=uri, key=key, source="0:files")
             _insert(
                 connection,
@@ -45,8 +36,8 @@ def _at(revision: str, path: Path) -> None:
     engine.dispose()
 
 
-def test_what_was_pulled_before_addresses_had_marks_is_read_once_more(tmp_path):
-    _at("0001", tmp_path / "catalog.db")
+def test_what_was_pulled_before_addresses_had_marks_is_read_once_more(tmp_path, catalog_at):
+    _fill(catalog_at("0001"), tmp_path)
     workspace = Workspace(tmp_path, Settings())
     (tmp_path / "notes").mkdir()
     for name, words in (("a", "same"), ("b", "after")):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
@@ -114,14 +112,9 @@ def test_what_was_not_committed_is_not_counted(workspace: Workspace) -> None:
         assert server_side.count_tasks(connection, PLACES[0]) == 1
 
 
-def test_an_older_catalog_is_counted_once(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.set_main_option("path_separator", "os")
+def test_an_older_catalog_is_counted_once(catalog_at: Callable[[str], Engine]) -> None:
+    engine = catalog_at("0009")
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0009")
         for task in (1, 2, 3):
             do(connection, PLACES[0], "note", task, 0)
             do(connection, PLACES[0], "replace", task, task)
