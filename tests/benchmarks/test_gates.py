@@ -39,6 +39,10 @@ def test_both_challengers_are_judged_and_each_difference_is_taken_back(tmp_path:
     assert {cause["factor"] for cause in line["blame"]["causes"]} == {"labels", "settings", "seed"}
     labels = next(cause for cause in line["blame"]["causes"] if cause["factor"] == "labels")
     assert labels["differs"] == "10 labels changed"
+    recall = line["champion"]["recall"]
+    assert sum(share > recall[line["misread"]] for share in recall.values()) < len(recall) / 3
+    assert line["taken_for"] in recall
+    assert line["taken_for"] != line["misread"]
     models = [line[name]["model"] for name in ("champion", "wrong", "uneven")]
     assert models == ["banking/1", "banking/2", "banking/3"]
     assert [len(line[name]["verdicts"]) for name in ("wrong", "uneven")] == [2, 2]
