@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
         cls=_ListByDefault,
-        help="List the classes of a recipe, or rename, merge and split them.",
+        help="List, rename, merge and split the classes of a recipe.",
         no_args_is_help=True,
     )
     group.command("list")(list_)

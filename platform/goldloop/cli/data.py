@@ -53,7 +53,10 @@ def import_(
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Write a recipe for a labelled data set, with its classes, and pull it."""
+    """Write a recipe for a labelled data set, and pull it.
+
+    Classes are read from the data.
+    """
     from goldloop import exchange
 
     done = exchange.import_(
@@ -82,7 +85,10 @@ def export(
     allow_loss: bool = typer.Option(False, "--allow-loss", help="Write what the format can hold of it."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Write a version in another format; what that cannot hold is listed first, and refused."""
+    """Write a version in another format.
+
+    What that cannot hold is listed first, and refused.
+    """
     from goldloop import exchange
 
     done = exchange.export(
@@ -127,7 +133,10 @@ def show(
     as_croissant: bool = typer.Option(False, "--croissant", help="Print its Croissant metadata, JSON-LD."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """One version: splits and how they came about, classes, agreement, where it lies."""
+    """One version: splits, classes, agreement, where it lies.
+
+    Of splits also how they came about.
+    """
     from goldloop import workbench
     from goldloop.dataset.grouping import grouping_of
 

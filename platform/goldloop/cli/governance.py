@@ -81,7 +81,10 @@ def keys(
 
 
 def sign(version: str = VERSION, as_json: bool = AS_JSON) -> None:
-    """Vouch for a version with the key of GOLDLOOP_SIGNING_KEY, once it has been verified."""
+    """Sign a version, once it has been verified.
+
+    The key is that of GOLDLOOP_SIGNING_KEY.
+    """
     from goldloop import governance
     from goldloop.dataset.certificate import signer_of
 
@@ -104,7 +107,10 @@ def lineage(
     openlineage: bool = typer.Option(False, "--openlineage", help="Print it as OpenLineage events."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """What something came from, down to annotators' acts and source bytes; and what came from it."""
+    """What something came from, and what came from it.
+
+    It leads down to annotators' acts and source bytes.
+    """
     from goldloop import governance
 
     found = governance.lineage(what, item=item, most=items)
@@ -124,7 +130,10 @@ def forget(
     apply: bool = typer.Option(False, "--apply", help="Erase it; without, only tell what would go."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Erase a content from versions, caches, exports, catalog and Label Studio; tell what to retrain."""
+    """Erase a content from everywhere; tell what to retrain.
+
+    From versions, caches, exports, the catalog and Label Studio.
+    """
     from goldloop import erasure
 
     if key is None:

@@ -30,7 +30,10 @@ def tag(
     move: bool = typer.Option(False, "--move", help="Take it away from another version that has it."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Give a version a name that stands for it wherever one is named: pets@v1."""
+    """Give a version a name that stands for it: pets@v1.
+
+    It does so wherever a version is named.
+    """
     from goldloop import workbench
 
     given = workbench.tag(version, name, move=move)
@@ -70,7 +73,10 @@ def diff(
     every: bool = typer.Option(False, "--all", help="Tell of all of them."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """What became of a version: items, labels, splits, classes, agreement."""
+    """What changed between two versions.
+
+    Items, labels, splits, classes and agreement are compared.
+    """
     from goldloop import comparison
 
     found = comparison.diff(before, after, limit=None if every else limit, page=page, progress=progress())

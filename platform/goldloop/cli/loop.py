@@ -93,7 +93,7 @@ def collect(
     full: bool = typer.Option(False, "--full", help="Fetch everything again, not only what has changed."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Label Studio -> annotations; only what has changed is fetched."""
+    """Label Studio -> annotations; only what changed is fetched."""
     from goldloop.loop import collect
 
     books = collect(_load(recipe, overrides), progress=progress(), full=full)
@@ -124,7 +124,7 @@ def train(
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Train on the latest version, or go on where a run was killed."""
+    """Train on the latest version, or go on with a killed run."""
     from goldloop.loop import train
 
     run = train(_load(recipe, overrides), progress=progress(), profile=profile)

@@ -27,7 +27,10 @@ def media(
         None, min=0, max=65535, help="Port; 0 takes a free one; by default the recipe's."
     ),
 ) -> None:
-    """Hand out recipes' images to annotators' browsers, by addresses that Label Studio signs."""
+    """Hand out recipes' images to annotators' browsers.
+
+    It does so by addresses that Label Studio signs.
+    """
     from goldloop import workbench
     from goldloop.recipe import load
 
@@ -40,7 +43,10 @@ def media(
 
 
 def revoke(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
-    """Make every signed address of a recipe's images void, and give Label Studio a new key."""
+    """Make every signed address of a recipe's images void.
+
+    Label Studio is given a new key.
+    """
     from goldloop import workbench
     from goldloop.recipe import load
 

@@ -91,7 +91,10 @@ def blame(
     on: str = typer.Option(None, "--on", help="NAME@DIGEST that judges; by default the latest version."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Why a model is worse than another: each difference is taken back, and trained again without it."""
+    """Why a model is worse than another.
+
+    Each difference is taken back, and it is trained again without it.
+    """
     from goldloop.attribution import blame
 
     found = blame(model, against, on=on, progress=progress())
@@ -174,7 +177,10 @@ def serve(
         False, "--without-keys", help="Let anybody ask who reaches this address."
     ),
 ) -> None:
-    """Answer requests with champions, at /predict, and Label Studio's at /label-studio/NAME."""
+    """Answer requests with champions, Label Studio's as well.
+
+    At /predict, and as Label Studio's ML backend at /label-studio/NAME.
+    """
     from goldloop import hosting
 
     say = progress().say
@@ -197,7 +203,10 @@ def access(
     remove: str = typer.Option(None, help="Take the key of this name away.", show_default=False),
     as_json: bool = AS_JSON,
 ) -> None:
-    """The keys that `goldloop serve` asks for; of each only a digest is kept."""
+    """The keys that `goldloop serve` asks for.
+
+    Of each only a digest is kept.
+    """
     from goldloop import hosting
 
     made, known = hosting.access(new=new, remove=remove)
@@ -223,7 +232,10 @@ def deploy(
     most: int = typer.Option(8, min=1, help="Replicas at most."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Write what serves a model elsewhere: Dockerfile, compose file, Kubernetes manifests."""
+    """Write what serves a model elsewhere.
+
+    A Dockerfile, a compose file and Kubernetes manifests.
+    """
     from goldloop.deploying import deploy
 
     written = deploy(model, to, image=image, cpus=cpus, gpus=gpus, replicas=(fewest, most))
@@ -243,7 +255,10 @@ def export_model(
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """A model for elsewhere: safetensors, processor and card, or ONNX checked for equal answers."""
+    """Write a model for elsewhere: for transformers, or as ONNX.
+
+    The folder has safetensors, processor and card; ONNX is checked for equal answers.
+    """
     from typing import Any
 
     from goldloop.exporting import export_model

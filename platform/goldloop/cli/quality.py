@@ -39,7 +39,10 @@ def suspects(
     limit: int = typer.Option(_SHOWN, "--limit", min=1, help="So many are shown."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Labels that are probably wrong, by models that have not seen their items; nothing is changed."""
+    """Labels that are probably wrong.
+
+    They are judged by models that have not seen their items; nothing is changed.
+    """
     from goldloop.suspicion import suspects
 
     found = suspects(_target(target, overrides), progress=progress(), way=_way(way), folds=folds)
@@ -91,7 +94,10 @@ def relabel(
     folds: int = FOLDS,
     as_json: bool = AS_JSON,
 ) -> None:
-    """Send doubtful labels back into Label Studio with the reason; commit then tells what came of them."""
+    """Send doubtful labels back into Label Studio, with reasons.
+
+    The next commit tells what came of them.
+    """
     from dataclasses import asdict
 
     from goldloop.recipe import load
@@ -113,7 +119,10 @@ def quality(
     folds: int = FOLDS,
     as_json: bool = AS_JSON,
 ) -> None:
-    """All that is known of a version's quality: what was found, how sure it is, what to do."""
+    """All that is known of the quality of a version.
+
+    What was found, how sure it is, and what to do.
+    """
     from goldloop.assessment import quality_
 
     found = quality_(_target(target, overrides), progress=progress(), way=_way(way), folds=folds)
@@ -130,7 +139,11 @@ def quality(
 
 
 def annotators(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
-    """Each annotator against known answers, against the others and in time; and how far suggestions sway."""
+    """How good each annotator is.
+
+    Their answers are held against known ones, against the others' and in time; and it is told how far
+    suggestions sway them.
+    """
     from goldloop.appraisal import annotators
     from goldloop.recipe import load
 

@@ -34,7 +34,10 @@ def tune(
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Search better training settings, judged on the validation split alone; a killed search goes on."""
+    """Search better training settings.
+
+    They are judged on the validation split alone; a killed search goes on.
+    """
     from goldloop import changed_recipe
     from goldloop.recipe import load
     from goldloop.tuning import tune
@@ -113,7 +116,10 @@ def estimate(
     devices: int = typer.Option(1, "--devices", min=1, help="Devices like this one, for a lower bound."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Memory, time, disk and cost of a training run, measured over a few steps that leave nothing behind."""
+    """Memory, time, disk and cost that a training run will take.
+
+    They are measured over a few steps, which leave nothing behind.
+    """
     from goldloop.estimation import estimate
     from goldloop.recipe import load
 
@@ -214,7 +220,10 @@ def budget(
     split: str = typer.Option("test", "--split", help="What judges: test or validation."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """What more labels would be worth, with an interval, by trainings on some of those that there are."""
+    """What more labels would be worth, with an interval.
+
+    It is told by trainings on some of those that there are.
+    """
     from goldloop.budgeting import budget
     from goldloop.recipe import load
 

@@ -46,7 +46,10 @@ def gc(
 
 
 def publish(version: str = VERSION, url: str = URL, as_json: bool = AS_JSON) -> None:
-    """Send a version to a bucket, a folder or the Hub; only what is missing there travels."""
+    """Send a version to a bucket, a folder or the Hub.
+
+    Only what is missing there travels.
+    """
     from goldloop import storage
 
     _show(storage.publish(version, url, progress=progress()), as_json)
@@ -59,7 +62,10 @@ def fetch(
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Have a published version here; only what is missing here travels, and all of it is checked."""
+    """Have a published version here.
+
+    Only what is missing here travels, and all of it is checked.
+    """
     from goldloop import storage
 
     _show(storage.fetch(url, version, progress=progress()), as_json)

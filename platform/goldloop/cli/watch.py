@@ -37,7 +37,10 @@ def watch(
     every: float = typer.Option(60.0, "--every", help="Seconds after which to look without an event."),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Collect as annotators work, and go round the loop when there is reason to, until interrupted."""
+    """Collect, and go round the loop whenever there is reason to.
+
+    It listens to Label Studio as annotators work, until it is interrupted.
+    """
     from goldloop.recipe import load
 
     loaded = load(recipe, overrides or ())
@@ -109,7 +112,10 @@ def _once(recipe: Any, as_json: bool) -> None:
 
 
 def drift(recipe: Path = RECIPE, overrides: list[str] = OVERRIDES, as_json: bool = AS_JSON) -> None:
-    """Whether what came since the champion's version is like what that version knew; nothing is changed."""
+    """Whether what came since is like what the champion learned.
+
+    Items, predictions and labels are held against the champion's version; nothing is changed.
+    """
     from goldloop.drifting import drift
     from goldloop.recipe import load
 

@@ -62,6 +62,12 @@ def test_every_command_has_help_json_and_a_place_in_the_readme(command):
     assert re.search(rf"`(goldloop )?{command}[` ]", (ROOT / "README.md").read_text())
 
 
+def test_the_list_of_commands_says_whole_sentences():
+    _, listed = CliRunner().invoke(app, ["--help"]).output.split("Commands:")
+    assert set(COMMANDS) <= set(listed.split())
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_a_function_of_the_same_name(command):
     taken = keyword.iskeyword(command) or command in ("quality", "media")
