@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from goldloop.tasks._precision_recall import precision_recall
 from goldloop.tasks.base import ConsensusPolicy
 
 if TYPE_CHECKING:
@@ -140,15 +141,7 @@ def per_class(
         hits.update(found[place]["label"] for place, _, _ in matched(found, true, overlaps, least))
         answers.update(entry["label"] for entry in found)
         truth.update(entry["label"] for entry in true)
-    return {
-        name: {
-            "precision": hits[name] / answers[name] if answers[name] else 0.0,
-            "recall": hits[name] / truth[name] if truth[name] else 0.0,
-            "f1": 2 * hits[name] / (answers[name] + truth[name]) if answers[name] + truth[name] else 0.0,
-            "support": float(truth[name]),
-        }
-        for name in classes
-    }
+    return {name: precision_recall(hits[name], answers[name], truth[name]) for name in classes}
 
 
 def counted(names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from goldloop.records import Item, Prediction
 from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._logits import finite_logits
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, choices_loss
+from goldloop.tasks._precision_recall import precision_recall
 from goldloop.tasks._regions import class_value, new_region, region_id, region_value
 from goldloop.tasks._segments import answers
 from goldloop.tasks.base import PLAIN_LOSS, Batch, ConsensusPolicy, LossOptions, Model
@@ -229,15 +230,10 @@ class ClassSetTask(ClassesTask[list[str]]):
         counts = numpy.zeros((3, len(self.classes)), dtype=numpy.int64)
         for pair in zip(predicted, expected, strict=True):
             counts += self.tally(*pair)
-        figures = {}
-        for name, (hits, false, missed) in zip(self.classes, counts.T.tolist(), strict=True):
-            figures[name] = {
-                "precision": hits / (hits + false) if hits + false else 0.0,
-                "recall": hits / (hits + missed) if hits + missed else 0.0,
-                "f1": 2 * hits / (2 * hits + false + missed) if hits + false + missed else 0.0,
-                "support": float(hits + missed),
-            }
-        return figures
+        return {
+            name: precision_recall(hits, hits + false, hits + missed)
+            for name, (hits, false, missed) in zip(self.classes, counts.T.tolist(), strict=True)
+        }
 
     def targets_of(self, rows: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
         """What prepared rows are to answer, float32 `(B, C)` of 0 and 1; None where they have no label."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from goldloop.tasks._class_maps import VOID
+from goldloop.tasks._precision_recall import precision_recall
 
 if TYPE_CHECKING:
     import numpy
@@ -53,11 +54,8 @@ def figures_by_class(confusion: Counts, classes: Sequence[str]) -> dict[str, dic
     hits, expected, predicted = (side.tolist() for side in _sides(confusion))
     return {
         label: {
-            "precision": hit / max(answered, 1),
-            "recall": hit / max(true, 1),
-            "f1": 2 * hit / max(true + answered, 1),
+            **precision_recall(hit, answered, true),
             "iou": hit / max(true + answered - hit, 1),
-            "support": float(true),
         }
         for label, hit, true, answered in zip(classes, hits, expected, predicted, strict=True)
     }

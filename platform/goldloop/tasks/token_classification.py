@@ -16,6 +16,7 @@ from goldloop.tasks._classes import ClassesConfig, ClassesTask
 from goldloop.tasks._losses import CLASS_LOSS_OPTIONS, tag_losses
 from goldloop.tasks._matching import counted
 from goldloop.tasks._packing import pack_network
+from goldloop.tasks._precision_recall import precision_recall
 from goldloop.tasks._regions import labels_tag, new_region, region_id, region_value
 from goldloop.tasks._spans import Span, misquoted, overlapping, quote, read_span, without_overlaps
 from goldloop.tasks._texts import SMALL_ENCODER
@@ -371,10 +372,9 @@ class TokenClassification(ClassesTask[list[Span]]):
             return dict.fromkeys(("f1", "precision", "recall", "macro_f1"), 1.0)
         seen = counts[1:].sum(axis=0) > 0
         by_class = 2 * counts[0][seen] / counts[1:].sum(axis=0)[seen]
+        overall = precision_recall(hits, answers, truth)
         return {
-            "f1": 2 * hits / (answers + truth),
-            "precision": hits / answers if answers else 0.0,
-            "recall": hits / truth if truth else 0.0,
+            **{name: overall[name] for name in ("f1", "precision", "recall")},
             "macro_f1": float(by_class.mean()),
         }
 
@@ -383,15 +383,8 @@ class TokenClassification(ClassesTask[list[Span]]):
         self, predicted: Sequence[list[Span]], expected: Sequence[list[Span]]
     ) -> dict[str, dict[str, float]]:
         counts = sum(self.tally(*pair) for pair in zip(predicted, expected, strict=True))
-        figures = {}
-        for name, (hits, answers, truth) in zip(self.classes, counts.T.tolist(), strict=True):
-            figures[name] = {
-                "precision": hits / answers if answers else 0.0,
-                "recall": hits / truth if truth else 0.0,
-                "f1": 2 * hits / (answers + truth) if answers + truth else 0.0,
-                "support": float(truth),
-            }
-        return figures
+        by_class = zip(self.classes, counts.T.tolist(), strict=True)
+        return {name: precision_recall(*of_class) for name, of_class in by_class}
 
     @override
     def classes_in(self, target: list[Span]) -> Sequence[str]:
